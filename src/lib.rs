@@ -1,0 +1,2 @@
+//! Bytekeeper.
+pub mod db;
