@@ -1,6 +1,7 @@
 //! A guild at the terminal: a line of text is what a member does, and its effect is drawn as
 //! each member sees it.
 
+mod help;
 mod line;
 
 use std::{collections::HashMap, time::Duration};
@@ -8,7 +9,7 @@ use std::{collections::HashMap, time::Duration};
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::line::{Deed, LINES, Line, When};
+use self::line::{Deed, Line, When};
 use crate::{
     Change, Discord, Guild, Id, Interaction, Member, Seen,
     draw::{self, Look, Names},
@@ -33,6 +34,8 @@ pub struct Terminal {
     titles: HashMap<Id, String>,
     /// The form that each member opened last.
     forms: HashMap<Id, Interaction>,
+    /// Who wrote the messages that were drawn.
+    authors: HashMap<Id, String>,
     /// Who left, and may come back.
     gone: HashMap<String, Member>,
 }
@@ -76,6 +79,7 @@ impl Terminal {
             places: HashMap::new(),
             titles: HashMap::new(),
             forms: HashMap::new(),
+            authors: HashMap::new(),
             gone: HashMap::new(),
         };
         terminal.people().iter().for_each(|member| drop(member.news()));
@@ -137,6 +141,9 @@ impl Terminal {
             }
         }
         events.sort_by_key(|event| event.message);
+        for event in &events {
+            self.authors.extend(event.seen.iter().map(|seen| (seen.id, seen.author.clone())));
+        }
         let look = self.look();
         events.iter().flat_map(|event| self.drawn(event, people.len(), &look)).collect()
     }
@@ -180,10 +187,11 @@ impl Terminal {
                 interaction
             }
             Deed::Says(text) => {
-                member.try_say(&text, &[]).map_err(as_member)?;
+                member.try_say(&self.mentioned(&text), &[]).map_err(as_member)?;
                 return Ok(shown(self.settled().await));
             }
             Deed::Edits(text) => {
+                let text = self.mentioned(&text);
                 member.edits(own_message(&member)?, &text).map_err(as_member)?;
                 return Ok(shown(self.settled().await));
             }
@@ -316,6 +324,23 @@ impl Terminal {
         member.message_menu(entry, message.id).map_err(|refused| refused.to_string())
     }
 
+    /// Text with `@bob`, `@North` and `#bots` as the mentions that a client would make of them.
+    fn mentioned(&self, text: &str) -> String {
+        let word = |word: &str| {
+            let end = word.trim_end_matches(|c: char| c.is_ascii_punctuation()).len();
+            let (name, rest) = word.split_at(end);
+            let mention = if let Some(name) = name.strip_prefix('@') {
+                let member = self.guild.member(name).map(|member| format!("<@{}>", member.id));
+                member.or_else(|| self.guild.role(name).map(|role| format!("<@&{role}>")))
+            } else {
+                let channel = name.strip_prefix('#').and_then(|name| self.guild.channel(name));
+                channel.map(|channel| format!("<#{channel}>"))
+            };
+            mention.map_or_else(|| word.to_owned(), |mention| mention + rest)
+        };
+        text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    }
+
     async fn suggestions(&self, member: &Member, line: &str) -> Result<Effect, String> {
         let choices = member.complete(line).await.map_err(|refused| refused.to_string())?;
         let mut offered: Vec<String> = choices.into_iter().map(|choice| choice.name).collect();
@@ -381,14 +406,17 @@ impl Terminal {
         } else {
             listed(&event.viewers)
         };
-        let sees = if event.viewers.len() == 1 || who == "everyone" { "sees" } else { "see" };
-        let mut head = vec![format!("{who} {sees}")];
+        let one = event.viewers.len() == 1 || who == "everyone";
+        let mut head = vec![format!("{who} {}", if one { "sees" } else { "see" })];
         let Some(seen) = &event.seen else {
-            return self.framed(&head[0], vec!["A message is gone.".to_owned()]);
+            let author = self.authors.get(&event.message).map_or("someone", String::as_str);
+            return self.framed(&head[0], vec![format!("A message of {author} is gone.")]);
         };
         head.push(self.place(seen.channel));
         if !event.pinged.is_empty() {
-            head.push(format!("pings {}", listed(&event.pinged)));
+            let all = people > 2 && event.pinged.len() + 1 >= people;
+            let whom = if all { "everyone".to_owned() } else { listed(&event.pinged) };
+            head.push(format!("pings {whom}"));
         }
         if event.kind == Kind::Edited {
             head.push("edited".to_owned());
@@ -416,30 +444,6 @@ impl Terminal {
             text.to_owned()
         }
     }
-
-    /// The bot's commands as it registered them, the people, the places, and the kinds of lines.
-    fn help(&self) -> Vec<String> {
-        let mut entries = Vec::new();
-        for command in self.discord.commands(Some(self.guild.id)) {
-            commands_under(&command, "", &mut entries);
-        }
-        let names: Vec<String> = self.people().into_iter().map(|member| member.name).collect();
-        let mut channels: Vec<String> = self.discord.shared().read(|world| {
-            let here = |place: &&crate::state::Channel| place.guild == Some(self.guild.id);
-            world.channels.values().filter(here).map(|place| format!("#{}", place.name)).collect()
-        });
-        channels.sort();
-        let mut help = vec![self.styled("The bot's commands", "1")];
-        help.extend(columns(entries, self.width));
-        help.extend([String::new(), self.styled("Lines", "1")]);
-        let lines = LINES.map(|(line, what)| (line.to_owned(), what.to_owned()));
-        help.extend(columns(lines.into(), self.width));
-        help.push(String::new());
-        help.push(format!("{} {}", self.styled("Members ", "1"), names.join(", ")));
-        help.push(format!("{} {}", self.styled("Channels", "1"), channels.join(", ")));
-        help.push(String::new());
-        help
-    }
 }
 
 fn shown(seen: Vec<String>) -> Effect {
@@ -464,45 +468,4 @@ fn listed(names: &[String]) -> String {
         [name] => name.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
-}
-
-/// What can be typed, with its options (optional ones in brackets), and what it does.
-fn commands_under(command: &Value, prefix: &str, entries: &mut Vec<(String, String)>) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let name = text(&command["name"]);
-    if prefix.is_empty() && matches!(command["type"].as_u64(), Some(2 | 3)) {
-        let of = if command["type"] == 2 { "a member" } else { "a message" };
-        entries.push((format!("menu \"{name}\""), format!("in the menu of {of}")));
-        return;
-    }
-    let path = if prefix.is_empty() { format!("/{name}") } else { format!("{prefix} {name}") };
-    let options = command["options"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if options.iter().any(|option| matches!(option["type"].as_u64(), Some(1 | 2))) {
-        options.iter().for_each(|option| commands_under(option, &path, entries));
-        return;
-    }
-    let mut usage = path;
-    for option in options {
-        let name = text(&option["name"]);
-        usage +=
-            &if option["required"] == true { format!(" {name}") } else { format!(" [{name}]") };
-    }
-    entries.push((usage, text(&command["description"])));
-}
-
-/// Two columns; what has no room beside its first part stands under it.
-fn columns(entries: Vec<(String, String)>, width: usize) -> Vec<String> {
-    let most = width / 2;
-    let lengths = entries.iter().map(|(first, _)| first.chars().count());
-    let first_width = lengths.filter(|length| *length <= most).max().unwrap_or(0);
-    let mut lines = Vec::new();
-    for (first, second) in entries {
-        if first.chars().count() > first_width {
-            lines.push(format!("  {first}"));
-            lines.push(format!("  {:first_width$}  {second}", ""));
-        } else {
-            lines.push(format!("  {first:first_width$}  {second}"));
-        }
-    }
-    lines
 }

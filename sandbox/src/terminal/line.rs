@@ -43,25 +43,6 @@ pub(super) enum Deed {
     Dms { open: bool },
 }
 
-/// Every kind of line, with what it does: the second half of `help`.
-pub(super) const LINES: [(&str, &str); 15] = [
-    ("ada: /daily", "sends a slash command"),
-    ("ada: types /squads join na", "shows what it offers for the last option"),
-    ("ada: presses Next", "presses the newest such button that ada sees"),
-    ("ada: picks Streak in Scope", "chooses in a menu; several with commas"),
-    ("ada: submits amount=5 reason=\"tea\"", "fills in the form that just opened"),
-    ("ada: menu \"Send bytes\" on bob", "a menu of a member, or of their last message"),
-    ("ada: says hello", "posts a message"),
-    ("ada: edits hello all", "changes ada's last message"),
-    ("ada: deletes", "deletes it"),
-    ("ada: goes to #bots", "acts in that channel from now on; or to DMs"),
-    ("eve: joins", "lets a new member in; `eve: leaves` ends it"),
-    ("ada: closes DMs", "takes no direct messages; `opens DMs` ends it"),
-    ("time +1d12h", "moves the clock; `time 2026-03-01T12:00` sets it"),
-    ("# tea time", "is ignored, as blank lines are"),
-    ("quit", "ends; so do Ctrl-D and Ctrl-C"),
-];
-
 /// Reads one line; the error is a sentence about what is wrong with it.
 pub(super) fn read(line: &str) -> Result<Line, String> {
     let line = line.trim();
