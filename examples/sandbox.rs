@@ -168,7 +168,7 @@ async fn converse(discord: &Discord, guild: &Guild) -> Result<ExitCode, Box<dyn 
     discord.ready().await?;
     let color = io::stdout().is_terminal();
     let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let width = width.unwrap_or(WIDTH).clamp(40, 120);
+    let width = width.unwrap_or(WIDTH).min(120);
     let mut terminal = Terminal::new(discord, guild, width, color);
     let mut lines = lines();
     let typed = io::stdin().is_terminal();
