@@ -15,6 +15,7 @@
 //! | `state.rs` | the world, plain data behind one lock that is never held over an await |
 //! | `server.rs` | what every request passes: token, faults, limits, published description |
 //! | `rest/` | the routes, one file per resource |
+//! | `guilds.rs` | how members, roles and channels change |
 //! | `moderation.rs` | kicks, bans, timeouts, roles and the audit log, by people or the bot |
 //! | `gateway.rs` | sessions, intents, replay |
 //! | `render.rs` | the world's things as Discord's JSON |
@@ -29,6 +30,7 @@ mod discord;
 pub mod draw;
 mod faults;
 mod gateway;
+mod guilds;
 mod interactions;
 mod moderation;
 pub mod openapi;

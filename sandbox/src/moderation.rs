@@ -90,11 +90,15 @@ impl World {
         if let Some(reason) = by.reason {
             entry["reason"] = reason.into();
         }
-        self.guild_mut(by.guild).audit_log.push(entry.clone());
-        if self.guilds[&by.guild].permissions(self.bot) & VIEW_AUDIT_LOG != 0 {
-            entry["guild_id"] = by.guild.to_string().into();
+        self.write_log(by.guild, entry);
+    }
+
+    pub(crate) fn write_log(&mut self, guild: Id, mut entry: Value) {
+        self.guild_mut(guild).audit_log.push(entry.clone());
+        if self.guilds[&guild].permissions(self.bot) & VIEW_AUDIT_LOG != 0 {
+            entry["guild_id"] = guild.to_string().into();
             let needs = intents::GUILD_MODERATION;
-            self.dispatch("GUILD_AUDIT_LOG_ENTRY_CREATE", Some(by.guild), needs, &entry);
+            self.dispatch("GUILD_AUDIT_LOG_ENTRY_CREATE", Some(guild), needs, &entry);
         }
     }
 

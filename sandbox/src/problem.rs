@@ -50,7 +50,7 @@ macro_rules! problems {
 
 problems! {
     not_found = 404, 0, "404: Not Found";
-    method_not_allowed = 405, 0, "405: Method Not Allowed";
+    not_served = 501, 0, "Discord has this route, but the sandbox does not serve it.";
     unauthorized = 401, 0, "401: Unauthorized";
     too_large = 413, 40005, "Request entity too large";
     invalid_json = 400, 50109, "The request body contains invalid JSON.";

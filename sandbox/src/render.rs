@@ -128,6 +128,30 @@ pub(crate) fn channel(world: &World, channel: &Channel) -> Value {
             })
         })
         .collect();
+    if channel.is_thread() {
+        let made = timestamp(created_at(channel.id));
+        return json!({
+            "id": id(channel.id),
+            "type": channel.kind,
+            "guild_id": id(channel.guild),
+            "parent_id": id(channel.parent),
+            "owner_id": channel.guild.and_then(|guild| world.guilds.get(&guild)).map(|one| id(one.owner)),
+            "name": channel.name,
+            "last_message_id": last,
+            "rate_limit_per_user": channel.slow_mode,
+            "message_count": world.messages.in_channel(channel.id).count(),
+            "total_message_sent": world.messages.in_channel(channel.id).count(),
+            "member_count": 1,
+            "flags": 0,
+            "thread_metadata": {
+                "archived": false,
+                "auto_archive_duration": 1440,
+                "archive_timestamp": made,
+                "locked": false,
+                "create_timestamp": made,
+            },
+        });
+    }
     json!({
         "id": id(channel.id),
         "type": channel.kind,
@@ -207,16 +231,18 @@ pub(crate) fn guild(world: &World, guild: &GuildState) -> Value {
 pub(crate) fn guild_create(world: &World, of: &GuildState) -> Value {
     let mut value = guild(world, of);
     let joined = of.members.get(&world.bot).map(|member| timestamp(member.joined_at));
-    let channels: Vec<_> =
-        of.channels.iter().map(|id| channel(world, &world.channels[id])).collect();
+    let (threads, channels): (Vec<_>, Vec<_>) =
+        of.channels.iter().map(|id| &world.channels[id]).partition(|one| one.is_thread());
+    let shown =
+        |list: Vec<&Channel>| list.into_iter().map(|one| channel(world, one)).collect::<Value>();
     let more = json!({
         "joined_at": joined,
         "large": of.members.len() > 250,
         "unavailable": false,
         "member_count": of.members.len(),
         "members": [member(world, of, world.bot)],
-        "channels": channels,
-        "threads": [],
+        "channels": shown(channels),
+        "threads": shown(threads),
         "voice_states": [],
         "presences": [],
         "stage_instances": [],

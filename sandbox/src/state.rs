@@ -1,7 +1,7 @@
 //! The world: plain data behind one lock, and the changes that several parts make alike.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -159,9 +159,17 @@ pub(crate) struct MemberState {
     pub(crate) mute: bool,
 }
 
+/// Discord's channel types, as far as they are made here.
+pub(crate) mod channel_type {
+    pub(crate) const TEXT: u64 = 0;
+    pub(crate) const DM: u64 = 1;
+    pub(crate) const CATEGORY: u64 = 4;
+    pub(crate) const PUBLIC_THREAD: u64 = 11;
+}
+
 pub(crate) struct Channel {
     pub(crate) id: Id,
-    /// Discord's channel type: 0 text, 1 DM, 4 category and so on.
+    /// One of [`channel_type`].
     pub(crate) kind: u64,
     pub(crate) guild: Option<Id>,
     pub(crate) name: String,
@@ -172,6 +180,21 @@ pub(crate) struct Channel {
     /// The other user of a DM with the bot.
     pub(crate) recipient: Option<Id>,
     pub(crate) overwrites: BTreeMap<Id, Overwrite>,
+}
+
+impl Channel {
+    pub(crate) fn is_thread(&self) -> bool {
+        self.kind == channel_type::PUBLIC_THREAD
+    }
+
+    /// The permission that posting in it takes.
+    pub(crate) fn speaking(&self) -> u64 {
+        if self.is_thread() {
+            permissions::SEND_MESSAGES_IN_THREADS
+        } else {
+            permissions::SEND_MESSAGES
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -350,6 +373,9 @@ impl World {
     /// The user's permissions where they act; in a DM with the bot there is nothing to forbid.
     pub(crate) fn permissions_in(&self, user: Id, channel: Id) -> u64 {
         let Some(channel) = self.channels.get(&channel) else { return 0 };
+        // A thread has no overwrites of its own.
+        let parent = channel.parent.filter(|_| channel.is_thread());
+        let channel = parent.and_then(|id| self.channels.get(&id)).unwrap_or(channel);
         match channel.guild.map(|id| self.guilds.get(&id)) {
             None if user == self.bot || channel.recipient == Some(user) => permissions::ALL,
             None | Some(None) => 0,
@@ -412,7 +438,7 @@ impl World {
         let id = self.clock.mint();
         let channel = Channel {
             id,
-            kind: 1,
+            kind: channel_type::DM,
             guild: None,
             name: String::new(),
             topic: None,
@@ -427,12 +453,11 @@ impl World {
     }
 
     pub(crate) fn member_named(&self, guild: &GuildState, name: &str) -> Option<Id> {
-        let known: HashSet<Id> = guild.members.keys().copied().collect();
         let by = |test: &dyn Fn(Id) -> bool| guild.members.keys().copied().find(|id| test(*id));
         by(&|id| self.user(id).name == name)
             .or_else(|| by(&|id| guild.members[&id].nick.as_deref() == Some(name)))
             .or_else(|| by(&|id| self.user(id).global_name.as_deref() == Some(name)))
             .or_else(|| by(&|id| self.user(id).name.eq_ignore_ascii_case(name)))
-            .or_else(|| name.parse().ok().filter(|id| known.contains(id)))
+            .or_else(|| name.parse().ok().filter(|id| guild.members.contains_key(id)))
     }
 }

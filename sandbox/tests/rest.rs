@@ -450,3 +450,40 @@ async fn an_admin_can_open_a_command_and_a_dm_has_only_what_works_there() {
     let came = socket.event("INTERACTION_CREATE").await;
     assert_eq!((&came["user"]["username"], &came["member"]), (&json!("ada"), &Value::Null));
 }
+
+#[tokio::test]
+async fn a_thread_follows_its_parents_overwrites_and_takes_its_own_permission_to_speak() {
+    let Scene { rest, guild, ada, .. } = scene().await;
+    let side = guild.add_channel("side");
+    let thread = guild.add_thread(side, "aside");
+    let path = format!("/channels/{thread}/messages");
+    let hello = json!({ "content": "hello" });
+    guild.set_overwrite(side, guild.id, 0, permissions::SEND_MESSAGES);
+    assert!(ada.in_channel(side).try_say("hello", &[]).is_err());
+    assert!(ada.in_channel(thread).try_say("hello", &[]).is_ok());
+    assert_eq!(rest.call("POST", &path, hello.clone()).await.0, 200);
+    guild.set_overwrite(side, guild.id, 0, permissions::SEND_MESSAGES_IN_THREADS);
+    assert_eq!(rest.code("POST", &path, hello.clone()).await, (403, 50013));
+    let bots = guild.bot_role().expect("it has one");
+    guild.set_role_permissions(bots, 0);
+    guild.set_overwrite(side, guild.id, 0, permissions::VIEW_CHANNEL);
+    assert_eq!(rest.code("POST", &path, hello).await, (403, 50001));
+}
+
+#[tokio::test]
+async fn a_link_preview_is_an_update_without_an_edit() {
+    let Scene { guild, ada, discord, .. } = scene().await;
+    let (mut socket, _) = Socket::identified(&discord, intents::GUILD_MESSAGES).await;
+    let said = ada.says("https://example.com/");
+    guild.preview_link(said, "Example");
+    let update = socket.event("MESSAGE_UPDATE").await;
+    assert_eq!((&update["id"], &update["edited_timestamp"]), (&json!(text(said)), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_route_of_discords_that_is_not_served_says_so() {
+    let Scene { rest, discord, .. } = scene().await;
+    assert_eq!(rest.code("GET", "/voice/regions", Value::Null).await, (501, 0));
+    assert_eq!(rest.code("DELETE", "/gateway", Value::Null).await, (405, 0));
+    assert_eq!(discord.refused().len(), 1);
+}

@@ -11,6 +11,32 @@ use serenity::{
 };
 use support::socket::{Came, Socket};
 
+/// What the scene below makes happen.
+const EVENTS: [&str; 22] = [
+    "CHANNEL_CREATE",
+    "CHANNEL_DELETE",
+    "CHANNEL_UPDATE",
+    "GUILD_AUDIT_LOG_ENTRY_CREATE",
+    "GUILD_BAN_ADD",
+    "GUILD_BAN_REMOVE",
+    "GUILD_CREATE",
+    "GUILD_DELETE",
+    "GUILD_MEMBERS_CHUNK",
+    "GUILD_MEMBER_ADD",
+    "GUILD_MEMBER_REMOVE",
+    "GUILD_MEMBER_UPDATE",
+    "GUILD_ROLE_CREATE",
+    "GUILD_ROLE_DELETE",
+    "GUILD_ROLE_UPDATE",
+    "INTERACTION_CREATE",
+    "MESSAGE_CREATE",
+    "MESSAGE_DELETE",
+    "MESSAGE_DELETE_BULK",
+    "MESSAGE_UPDATE",
+    "THREAD_CREATE",
+    "THREAD_DELETE",
+];
+
 /// One command with each type of option, and both menus.
 fn commands() -> Value {
     json!([
@@ -50,6 +76,12 @@ async fn serenity_decodes_every_event() {
     guild.give_role(&ada, role);
     let side = guild.add_channel("side");
     guild.set_overwrite(side, role, permissions::VIEW_CHANNEL, 0);
+    let category = guild.add_category("talk");
+    let inner = guild.add_channel_in(category, "inner");
+    let thread = guild.add_thread(inner, "aside");
+    ada.in_channel(thread).says("aside");
+    ada.set_avatar(Some("0123456789abcdef0123456789abcdef"));
+    ada.set_display_name(Some("Ada L."));
     let said = ada.says_with("hello <@1> @everyone", &["cat.png"]);
     ada.edits(said, "hi").expect("it is hers");
     ada.in_dm().says("psst");
@@ -82,7 +114,10 @@ async fn serenity_decodes_every_event() {
     http.delete_messages(channel, &both, Some("clean")).await.expect("the bot may");
     owner.bans(&ada, Some("spam"), chrono::TimeDelta::hours(1)).expect("may");
     owner.unbans(&ada, None).expect("may");
+    guild.log(145, Some(owner.id), Some(ada.id), Some("automod"));
+    guild.preview_link(third, "A page");
     guild.delete_role(role);
+    guild.delete_channel(thread);
     guild.delete_channel(side);
     guild.set_unavailable(true);
     guild.set_unavailable(false);
@@ -100,29 +135,7 @@ async fn serenity_decodes_every_event() {
             Err(error) => panic!("{error}: {payload}"),
         };
     }
-    let expected = [
-        "CHANNEL_CREATE",
-        "CHANNEL_DELETE",
-        "CHANNEL_UPDATE",
-        "GUILD_AUDIT_LOG_ENTRY_CREATE",
-        "GUILD_BAN_ADD",
-        "GUILD_BAN_REMOVE",
-        "GUILD_CREATE",
-        "GUILD_DELETE",
-        "GUILD_MEMBERS_CHUNK",
-        "GUILD_MEMBER_ADD",
-        "GUILD_MEMBER_REMOVE",
-        "GUILD_MEMBER_UPDATE",
-        "GUILD_ROLE_CREATE",
-        "GUILD_ROLE_DELETE",
-        "GUILD_ROLE_UPDATE",
-        "INTERACTION_CREATE",
-        "MESSAGE_CREATE",
-        "MESSAGE_DELETE",
-        "MESSAGE_DELETE_BULK",
-        "MESSAGE_UPDATE",
-    ];
-    let missing: Vec<_> = expected.iter().filter(|kind| !kinds.contains(**kind)).collect();
+    let missing: Vec<_> = EVENTS.iter().filter(|kind| !kinds.contains(**kind)).collect();
     assert!(missing.is_empty(), "never came: {missing:?}");
     assert!(discord.refused().is_empty(), "{:?}", discord.refused());
 }

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use crate::{
     Discord, Id, Member,
     gateway::intents,
-    permissions, render,
-    state::{Channel, GuildState, MemberState, Overwrite, Role, User, World},
+    permissions,
+    state::{
+        GuildState, Overwrite, Role, World,
+        channel_type::{CATEGORY, PUBLIC_THREAD, TEXT},
+    },
 };
 
 /// How old the account of an ordinary new member is.
@@ -53,7 +56,7 @@ impl Guild {
                 open_commands: BTreeSet::new(),
             };
             world.guilds.insert(id, guild);
-            world.add_channel(id, "general");
+            world.add_channel(id, "general", TEXT, None);
             world.join(id, owner);
             world.add_bot(id);
             id
@@ -195,7 +198,22 @@ impl Guild {
 
     /// Makes a text channel.
     pub fn add_channel(&self, name: &str) -> Id {
-        self.change(|world| world.add_channel(self.id, name))
+        self.change(|world| world.add_channel(self.id, name, TEXT, None))
+    }
+
+    /// Makes a category.
+    pub fn add_category(&self, name: &str) -> Id {
+        self.change(|world| world.add_channel(self.id, name, CATEGORY, None))
+    }
+
+    /// Makes a text channel in a category.
+    pub fn add_channel_in(&self, category: Id, name: &str) -> Id {
+        self.change(|world| world.add_channel(self.id, name, TEXT, Some(category)))
+    }
+
+    /// Makes a public thread under a text channel.
+    pub fn add_thread(&self, parent: Id, name: &str) -> Id {
+        self.change(|world| world.add_channel(self.id, name, PUBLIC_THREAD, Some(parent)))
     }
 
     /// A channel by its name.
@@ -215,6 +233,30 @@ impl Guild {
     #[must_use]
     pub fn audit_log(&self) -> Vec<Value> {
         self.read(|_, guild| guild.audit_log.clone())
+    }
+
+    /// Writes an entry of any action type to the audit log, as of another bot or of Discord itself
+    /// (then without a `user`), and tells the bot of it.
+    pub fn log(&self, action: u8, user: Option<Id>, target: Option<Id>, reason: Option<&str>) {
+        self.change(|world| {
+            let id = world.clock.mint();
+            let text = |id: Option<Id>| id.map(|id| id.to_string());
+            let mut entry = json!({
+                "id": id.to_string(),
+                "action_type": action,
+                "user_id": text(user),
+                "target_id": text(target),
+            });
+            if let Some(reason) = reason {
+                entry["reason"] = reason.into();
+            }
+            world.write_log(self.id, entry);
+        });
+    }
+
+    /// Adds a link's preview to a message: an update that is not an edit.
+    pub fn preview_link(&self, message: Id, title: &str) {
+        self.change(|world| world.preview_link(message, title));
     }
 
     /// Who is banned.
@@ -266,219 +308,5 @@ impl Guild {
                 world.dispatch_guild_create(self.id);
             }
         });
-    }
-}
-
-impl GuildState {
-    pub(crate) fn member_mut(&mut self, user: Id) -> &mut MemberState {
-        self.members.get_mut(&user).expect("who asks has just seen the member")
-    }
-}
-
-impl World {
-    pub(crate) fn guild_mut(&mut self, id: Id) -> &mut GuildState {
-        self.guilds.get_mut(&id).expect("guilds are never forgotten")
-    }
-
-    pub(crate) fn add_user(&mut self, name: &str, bot: bool, created: DateTime<Utc>) -> Id {
-        let id = self.clock.mint_at(created);
-        let user =
-            User { id, name: name.into(), global_name: None, avatar: None, bot, dms_open: true };
-        self.users.insert(id, user);
-        id
-    }
-
-    /// Makes a user a member; nothing happens to who is one.
-    pub(crate) fn join(&mut self, guild: Id, user: Id) {
-        let member = MemberState {
-            nick: None,
-            roles: BTreeSet::new(),
-            joined_at: self.now(),
-            timeout_until: None,
-            deaf: false,
-            mute: false,
-        };
-        let members = &mut self.guild_mut(guild).members;
-        if members.contains_key(&user) {
-            return;
-        }
-        members.insert(user, member);
-        if user == self.bot {
-            return;
-        }
-        let mut data = render::member(self, &self.guilds[&guild], user);
-        data["guild_id"] = guild.to_string().into();
-        self.dispatch("GUILD_MEMBER_ADD", Some(guild), intents::GUILD_MEMBERS, &data);
-    }
-
-    pub(crate) fn leave(&mut self, guild: Id, user: Id) {
-        if self.guild_mut(guild).members.remove(&user).is_some() {
-            let data = json!({
-                "guild_id": guild.to_string(),
-                "user": render::user(self.user(user)),
-            });
-            self.dispatch("GUILD_MEMBER_REMOVE", Some(guild), intents::GUILD_MEMBERS, &data);
-        }
-    }
-
-    /// Makes the bot a member with its managed role, as an invite does.
-    fn add_bot(&mut self, guild: Id) {
-        let bot = self.bot;
-        if self.guilds[&guild].members.contains_key(&bot) {
-            return;
-        }
-        let name = self.user(bot).name.clone();
-        let role = self.add_role(guild, &name, permissions::BOT, 1, Some(bot));
-        self.join(guild, bot);
-        self.guild_mut(guild).member_mut(bot).roles.insert(role);
-        self.dispatch_guild_create(guild);
-    }
-
-    /// The bot is no member any more, its role goes, and it hears nothing of the guild.
-    pub(crate) fn remove_bot(&mut self, guild: Id) {
-        let data = json!({ "id": guild.to_string() });
-        self.dispatch("GUILD_DELETE", Some(guild), intents::GUILDS, &data);
-        let bot = self.bot;
-        let state = self.guild_mut(guild);
-        state.members.remove(&bot);
-        state.roles.retain(|_, role| role.bot != Some(bot));
-    }
-
-    /// Tells of a changed member. The bot hears of itself without the members intent too.
-    pub(crate) fn dispatch_member_update(&mut self, guild: Id, user: Id) {
-        let mut data = render::member(self, &self.guilds[&guild], user);
-        data["guild_id"] = guild.to_string().into();
-        let needs = if user == self.bot { 0 } else { intents::GUILD_MEMBERS };
-        self.dispatch("GUILD_MEMBER_UPDATE", Some(guild), needs, &data);
-    }
-
-    /// Gives or takes a role; nothing is told where nothing changed.
-    pub(crate) fn set_role(&mut self, guild: Id, user: Id, role: Id, given: bool) {
-        let Some(member) = self.guild_mut(guild).members.get_mut(&user) else { return };
-        let changed = if given { member.roles.insert(role) } else { member.roles.remove(&role) };
-        if changed {
-            self.dispatch_member_update(guild, user);
-        }
-    }
-
-    pub(crate) fn add_role(
-        &mut self,
-        guild: Id,
-        name: &str,
-        permissions: u64,
-        position: u16,
-        bot: Option<Id>,
-    ) -> Id {
-        let id = self.clock.mint();
-        let state = self.guild_mut(guild);
-        let top = u16::try_from(state.roles.len()).expect("a guild has at most 250 roles");
-        let role = Role {
-            id,
-            name: name.into(),
-            permissions,
-            position: top,
-            color: 0,
-            hoist: false,
-            mentionable: false,
-            bot,
-        };
-        let shown = render::role(&role);
-        state.roles.insert(id, role);
-        let data = json!({ "guild_id": guild.to_string(), "role": shown });
-        self.dispatch("GUILD_ROLE_CREATE", Some(guild), intents::GUILDS, &data);
-        self.move_role(guild, id, position);
-        id
-    }
-
-    /// Puts a role at a position and numbers all anew.
-    pub(crate) fn move_role(&mut self, guild: Id, role: Id, position: u16) {
-        let state = self.guild_mut(guild);
-        let mut order: Vec<_> = state
-            .roles
-            .values()
-            .filter(|other| other.id != state.id && other.id != role)
-            .map(|other| (other.rank(), other.id))
-            .collect();
-        order.sort();
-        let at = usize::from(position.max(1) - 1).min(order.len());
-        let mut order: Vec<Id> = order.into_iter().map(|(_, id)| id).collect();
-        order.insert(at, role);
-        for (position, id) in (1..).zip(order) {
-            if state.roles[&id].position != position {
-                state.roles.get_mut(&id).expect("just listed").position = position;
-            }
-        }
-        self.dispatch_roles(guild);
-    }
-
-    fn dispatch_roles(&mut self, guild: Id) {
-        let roles: Vec<Id> = self.guilds[&guild].roles.keys().copied().collect();
-        for role in roles {
-            self.dispatch_role_update(guild, role);
-        }
-    }
-
-    fn dispatch_role_update(&mut self, guild: Id, role: Id) {
-        let shown = render::role(&self.guilds[&guild].roles[&role]);
-        let data = json!({ "guild_id": guild.to_string(), "role": shown });
-        self.dispatch("GUILD_ROLE_UPDATE", Some(guild), intents::GUILDS, &data);
-    }
-
-    pub(crate) fn edit_role(&mut self, guild: Id, role: Id, change: impl FnOnce(&mut Role)) {
-        if let Some(state) = self.guild_mut(guild).roles.get_mut(&role) {
-            change(state);
-            self.dispatch_role_update(guild, role);
-        }
-    }
-
-    pub(crate) fn delete_role(&mut self, guild: Id, role: Id) {
-        let state = self.guild_mut(guild);
-        if state.roles.remove(&role).is_none() {
-            return;
-        }
-        for member in state.members.values_mut() {
-            member.roles.remove(&role);
-        }
-        let data = json!({ "guild_id": guild.to_string(), "role_id": role.to_string() });
-        self.dispatch("GUILD_ROLE_DELETE", Some(guild), intents::GUILDS, &data);
-    }
-
-    pub(crate) fn add_channel(&mut self, guild: Id, name: &str) -> Id {
-        let id = self.clock.mint();
-        let channel = Channel {
-            id,
-            kind: 0,
-            guild: Some(guild),
-            name: name.into(),
-            topic: None,
-            parent: None,
-            position: self.guilds[&guild].channels.len(),
-            slow_mode: 0,
-            recipient: None,
-            overwrites: BTreeMap::new(),
-        };
-        let data = render::channel(self, &channel);
-        self.channels.insert(id, channel);
-        self.guild_mut(guild).channels.push(id);
-        self.dispatch("CHANNEL_CREATE", Some(guild), intents::GUILDS, &data);
-        id
-    }
-
-    pub(crate) fn edit_channel(&mut self, channel: Id, change: impl FnOnce(&mut Channel)) {
-        let Some(state) = self.channels.get_mut(&channel) else { return };
-        change(state);
-        let state = &self.channels[&channel];
-        let (guild, data) = (state.guild, render::channel(self, state));
-        self.dispatch("CHANNEL_UPDATE", guild, intents::GUILDS, &data);
-    }
-
-    pub(crate) fn delete_channel(&mut self, channel: Id) {
-        let Some(state) = self.channels.get(&channel) else { return };
-        let (guild, data) = (state.guild, render::channel(self, state));
-        self.channels.remove(&channel);
-        if let Some(guild) = guild {
-            self.guild_mut(guild).channels.retain(|id| *id != channel);
-        }
-        self.dispatch("CHANNEL_DELETE", guild, intents::GUILDS, &data);
     }
 }

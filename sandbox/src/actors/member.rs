@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Change, Id, Interaction, Seen,
     interactions::Act,
-    permissions::{ATTACH_FILES, MANAGE_MESSAGES, SEND_MESSAGES},
+    permissions::{ATTACH_FILES, MANAGE_MESSAGES},
     render,
     rest::{Draft, Place},
     state::{Happened, Message, World},
@@ -285,8 +285,10 @@ impl Member {
     /// When this member may not, or it is empty or longer than 2000 characters.
     pub fn try_say(&self, text: &str, attachments: &[&str]) -> Result<Id, Refused> {
         self.change(|world| {
-            let sees = world.can(self.id, self.channel, SEND_MESSAGES);
-            if !sees || !attachments.is_empty() && !world.can(self.id, self.channel, ATTACH_FILES) {
+            let place = world.channels.get(&self.channel);
+            let speaks = place.is_some_and(|one| world.can(self.id, one.id, one.speaking()));
+            if !speaks || !attachments.is_empty() && !world.can(self.id, self.channel, ATTACH_FILES)
+            {
                 return refuse(format!("{} may not send that here.", self.name));
             }
             if text.trim().is_empty() && attachments.is_empty() {
@@ -375,6 +377,23 @@ impl Member {
                 world.dispatch_member_update(self.guild.id, self.id);
             }
         });
+    }
+
+    /// Changes the username. This handle keeps the old one as its `name`.
+    pub fn set_username(&self, name: &str) {
+        self.change(|world| world.edit_user(self.id, |user| user.name = name.into()));
+    }
+
+    /// Changes the display name.
+    pub fn set_display_name(&self, name: Option<&str>) {
+        let name = name.map(str::to_owned);
+        self.change(|world| world.edit_user(self.id, |user| user.global_name = name));
+    }
+
+    /// Sets or removes the avatar, by its hash.
+    pub fn set_avatar(&self, hash: Option<&str>) {
+        let hash = hash.map(str::to_owned);
+        self.change(|world| world.edit_user(self.id, |user| user.avatar = hash));
     }
 
     /// All messages this member sees now, the oldest first.

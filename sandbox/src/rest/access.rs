@@ -6,7 +6,7 @@ use crate::{
     moderation::By,
     permissions::VIEW_CHANNEL,
     problem::Problem,
-    state::{Message, World},
+    state::{Channel, Message, World},
 };
 
 /// A guild that the bot is in.
@@ -30,6 +30,12 @@ pub(super) fn channel(world: &World, text: &str, permission: u64) -> Result<Id, 
         return Err(Problem::missing_permissions());
     }
     Ok(found)
+}
+
+/// A channel or thread where the bot may post.
+pub(super) fn channel_to_speak(world: &World, text: &str) -> Result<Id, Problem> {
+    let permission = id(text).and_then(|id| world.channels.get(&id)).map_or(0, Channel::speaking);
+    channel(world, text, permission)
 }
 
 /// A message of a channel; ephemeral ones are reached only through their interaction.

@@ -75,10 +75,10 @@ pub(super) fn commands(
                     world.commands[at] = registered(world, guild, &merged, Some(&old));
                     Ok(world.commands[at].clone().into())
                 }
-                _ => Err(Problem::method_not_allowed()),
+                _ => Err(Problem::not_served()),
             }
         }
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }
 

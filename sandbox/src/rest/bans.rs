@@ -45,7 +45,7 @@ pub(super) fn route(world: &mut World, call: &Call, guild: Id, rest: &[&str]) ->
                     world.unban(by, user)?;
                     Ok(Reply::empty())
                 }
-                _ => Err(Problem::method_not_allowed()),
+                _ => Err(Problem::not_served()),
             }
         }
         ("POST", ["bulk-ban"]) => {
@@ -63,7 +63,7 @@ pub(super) fn route(world: &mut World, call: &Call, guild: Id, rest: &[&str]) ->
             }
             Ok(json!({ "banned_users": banned, "failed_users": failed }).into())
         }
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     moderation::{By, action},
     permissions::{
         ATTACH_FILES, EMBED_LINKS, MANAGE_CHANNELS, MANAGE_MESSAGES, MANAGE_ROLES,
-        READ_MESSAGE_HISTORY, SEND_MESSAGES,
+        READ_MESSAGE_HISTORY,
     },
     problem::Problem,
     render,
@@ -42,7 +42,7 @@ pub(super) fn route(world: &mut World, call: &Call, channel: &str, rest: &[&str]
             Ok(shown.into())
         }
         ("POST", ["typing"]) => {
-            access::channel(world, channel, SEND_MESSAGES)?;
+            access::channel_to_speak(world, channel)?;
             Ok(Reply::empty())
         }
         ("PUT" | "DELETE", ["permissions", target]) => overwrite(world, call, channel, target),
@@ -65,10 +65,10 @@ pub(super) fn route(world: &mut World, call: &Call, channel: &str, rest: &[&str]
                     Ok(shown(world, message).into())
                 }
                 "DELETE" => delete(world, call, channel, message, author),
-                _ => Err(Problem::method_not_allowed()),
+                _ => Err(Problem::not_served()),
             }
         }
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }
 
@@ -105,7 +105,7 @@ fn list(world: &World, call: &Call, channel: &str) -> Answer {
 }
 
 fn post(world: &mut World, call: &Call, channel: &str) -> Answer {
-    let channel = access::channel(world, channel, SEND_MESSAGES)?;
+    let channel = access::channel_to_speak(world, channel)?;
     if let Some(recipient) = world.channels[&channel].recipient {
         let shares = world.guilds.values().any(|guild| {
             guild.members.contains_key(&recipient) && guild.members.contains_key(&world.bot)

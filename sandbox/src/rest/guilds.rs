@@ -14,7 +14,7 @@ use crate::{
     permissions::{MANAGE_CHANNELS, MANAGE_GUILD, MANAGE_ROLES, VIEW_AUDIT_LOG},
     problem::Problem,
     render,
-    state::{Role, World},
+    state::{Role, World, channel_type::TEXT},
 };
 
 pub(super) fn route(world: &mut World, call: &Call, guild: &str, rest: &[&str]) -> Answer {
@@ -31,13 +31,16 @@ pub(super) fn route(world: &mut World, call: &Call, guild: &str, rest: &[&str]) 
             Ok(shown.into())
         }
         ("GET", ["channels"]) => {
-            let shown = |id: &Id| render::channel(world, &world.channels[id]);
-            Ok(state.channels.iter().map(shown).collect::<Value>().into())
+            let channels = state.channels.iter().map(|id| &world.channels[id]);
+            let channels = channels.filter(|channel| !channel.is_thread());
+            Ok(channels.map(|one| render::channel(world, one)).collect::<Value>().into())
         }
         ("POST", ["channels"]) => {
             world.demand(guild, world.bot, MANAGE_CHANNELS)?;
             let name = call.body["name"].as_str().unwrap_or_default();
-            let channel = world.add_channel(guild, name);
+            let kind = call.body["type"].as_u64().unwrap_or(TEXT);
+            let parent = call.body["parent_id"].as_str().and_then(id);
+            let channel = world.add_channel(guild, name, kind, parent);
             let by = by_bot(world, guild, call);
             world.audit(by, action::CHANNEL_CREATE, channel, Value::Null, Value::Null);
             Ok(Reply::created(render::channel(world, &world.channels[&channel])))
@@ -67,7 +70,7 @@ pub(super) fn route(world: &mut World, call: &Call, guild: &str, rest: &[&str]) 
         }
         (_, ["members", rest @ ..]) => members::route(world, call, guild, rest),
         (_, ["bans", ..] | ["bulk-ban"]) => bans::route(world, call, guild, rest),
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }
 
@@ -122,7 +125,7 @@ fn roles(world: &mut World, call: &Call, guild: Id, rest: &[&str]) -> Answer {
             world.audit(by, action::ROLE_DELETE, role, Value::Null, Value::Null);
             Ok(Reply::empty())
         }
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }
 

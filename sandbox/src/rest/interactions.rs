@@ -184,11 +184,11 @@ pub(super) fn webhook(
                     world.touch(Some(turn_id));
                     return Ok(Reply::empty());
                 }
-                _ => return Err(Problem::method_not_allowed()),
+                _ => return Err(Problem::not_served()),
             }
             Ok(shown(world, message))
         }
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn route(world: &mut World, call: &Call, guild: Id, rest: &[&str]) ->
             world.set_roles(by, member, &roles)?;
             Ok(Reply::empty())
         }
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }
 

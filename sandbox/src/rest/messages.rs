@@ -272,6 +272,15 @@ impl World {
         Ok(())
     }
 
+    /// Adds the preview of a link, which leaves the time of the last edit as it was.
+    pub(crate) fn preview_link(&mut self, id: Id, title: &str) {
+        let embed = json!({ "type": "link", "title": title, "url": "https://example.com/" });
+        self.messages.edit(id, |message| message.embeds.push(embed));
+        if let Some(message) = self.messages.get(id).cloned() {
+            self.dispatch_message("MESSAGE_UPDATE", &message);
+        }
+    }
+
     /// Deletes a message and tells everybody.
     pub(crate) fn delete_message(&mut self, id: Id) {
         let Some(message) = self.messages.get(id).cloned() else { return };

@@ -92,7 +92,7 @@ pub(crate) fn route(world: &mut World, call: &Call, segments: &[&str]) -> Answer
                 application::commands(world, call, Some(guild), rest)
             }
             ["emojis"] => Ok(serde_json::json!({ "items": [] }).into()),
-            _ => Err(Problem::not_found()),
+            _ => Err(Problem::not_served()),
         },
         (_, ["applications", ..]) => Err(Problem::unknown_application()),
         ("POST", ["interactions", interaction, token, "callback"]) => {
@@ -101,6 +101,6 @@ pub(crate) fn route(world: &mut World, call: &Call, segments: &[&str]) -> Answer
         (_, ["webhooks", app, token, rest @ ..]) => {
             interactions::webhook(world, call, app, token, rest)
         }
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }

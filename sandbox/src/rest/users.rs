@@ -55,6 +55,6 @@ pub(super) fn route(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
             let user = id(user).and_then(|id| world.users.get(&id));
             Ok(render::user(user.ok_or_else(Problem::unknown_user)?).into())
         }
-        _ => Err(Problem::not_found()),
+        _ => Err(Problem::not_served()),
     }
 }
