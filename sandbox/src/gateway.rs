@@ -21,6 +21,8 @@ use crate::{
 
 /// How many events a session keeps for RESUME.
 const KEPT_EVENTS: usize = 5_000;
+/// How many payloads a socket may send a minute.
+const PAYLOADS_A_MINUTE: u32 = 120;
 /// How many sessions without a socket wait to be resumed.
 const DORMANT_SESSIONS: usize = 4;
 
@@ -306,6 +308,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut socket: WebSocket) {
         session: None,
         patience: Duration::from_millis(interval) * 3 / 2,
         deadline: Instant::now() + Duration::from_millis(interval) * 3 / 2,
+        minute: Instant::now(),
+        received: 0,
     };
     let hello = json!({ "op": 10, "s": null, "t": null, "d": { "heartbeat_interval": interval, "_trace": [] } });
     if socket.send(Frame::text(hello.to_string())).await.is_ok() {
@@ -330,6 +334,9 @@ struct Connection {
     session: Option<String>,
     patience: Duration,
     deadline: Instant,
+    /// When the minute began in which `received` payloads came.
+    minute: Instant,
+    received: u32,
 }
 
 impl Connection {
@@ -385,6 +392,13 @@ impl Connection {
     }
 
     fn receive(&mut self, text: &str) -> Result<(), Close> {
+        if self.minute.elapsed() > Duration::from_mins(1) {
+            (self.minute, self.received) = (Instant::now(), 0);
+        }
+        self.received += 1;
+        if self.received > PAYLOADS_A_MINUTE {
+            return Err(Close(4008, "Rate limited."));
+        }
         let undecodable = Close(4002, "Error while decoding payload.");
         let Ok(payload) = serde_json::from_str::<Value>(text) else { return Err(undecodable) };
         let Some(op) = payload["op"].as_u64() else { return Err(undecodable) };

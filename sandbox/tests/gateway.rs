@@ -103,6 +103,18 @@ async fn each_misbehaviour_has_its_close_code() {
 }
 
 #[tokio::test]
+async fn more_than_120_payloads_a_minute_close_with_4008() {
+    let discord = discord().await;
+    let (mut socket, _) = Socket::identified(&discord, 1).await;
+    for beat in 0..119 {
+        socket.send(&json!({ "op": 1, "d": beat })).await;
+        assert_eq!(socket.payload().await["op"], 11);
+    }
+    socket.send(&json!({ "op": 1, "d": 119 })).await;
+    assert_eq!(socket.next().await, Came::Closed(4008));
+}
+
+#[tokio::test]
 async fn a_resume_replays_what_was_missed_in_order() {
     let discord = discord().await;
     let guild = discord.add_guild("Garden", "olga");
