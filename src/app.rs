@@ -17,7 +17,7 @@ use url::Url;
 use crate::act::{self, Person};
 use crate::config::{Config, ConfigError, Secret};
 use crate::db::{self, Database, DatabaseError, Server};
-use crate::discord::{self, App};
+use crate::discord::{self, App, registration};
 use crate::health::{self, Health};
 
 /// How long a clean stop waits for what runs; with the rest of the stop it stays under 8 s.
@@ -256,21 +256,17 @@ impl Discord {
 
     /// Makes the commands known to Discord: in one guild at once, or everywhere.
     async fn register(&self, config: &Config) -> Result<(), StartError> {
-        let commands = poise::builtins::create_application_commands(&discord::commands());
-        let registered = match config.commands_guild {
-            Some(guild) => self.http.create_guild_commands(guild, &commands).await,
-            None => self.http.create_global_commands(&commands).await,
-        };
-        match registered {
-            Ok(registered) => {
-                tracing::info!(commands = registered.len(), "Registered the commands");
-                Ok(())
-            }
-            Err(error) if config.commands_guild.is_some() => {
-                Err(StartError::CommandsGuild(error.to_string()))
-            }
-            Err(error) => Err(api_error(self.proxy.as_ref(), &error)),
-        }
+        let guild = config.commands_guild;
+        let changed = patient(self.proxy.as_ref(), || registration::register(&self.http, guild))
+            .await
+            .map_err(|error| match error {
+                StartError::Api { reason, .. } if guild.is_some() => {
+                    StartError::CommandsGuild(reason)
+                }
+                error => error,
+            })?;
+        tracing::info!(changed, "The commands are registered");
+        Ok(())
     }
 
     /// A client that will dial the address that the API gave, and no other.
@@ -354,7 +350,8 @@ where
 fn is_refusal(error: &serenity::Error) -> bool {
     matches!(
         error,
-        serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) if response.status_code.is_client_error()
+        serenity::Error::Http(HttpError::UnsuccessfulRequest(response))
+            if response.status_code.is_client_error() && response.status_code != StatusCode::TOO_MANY_REQUESTS
     )
 }
 

@@ -8,7 +8,7 @@ use serenity::GuildInfo;
 use crate::app::{Discord, StartError};
 use crate::config::Config;
 use crate::db;
-use crate::discord::{self, needs};
+use crate::discord::{needs, registration};
 
 /// What was found, as text for the terminal.
 #[derive(Debug)]
@@ -171,28 +171,14 @@ fn check_guilds(config: &Config, guilds: &[GuildInfo], report: &mut Report) {
 
 /// Whether what is registered at Discord is what this version has.
 async fn check_commands(config: &Config, discord: &Discord, report: &mut Report) {
-    let registered = match config.commands_guild {
-        Some(guild) => discord.http.get_guild_commands(guild).await,
-        None => discord.http.get_global_commands().await,
-    };
-    let own = discord::commands();
-    match registered {
-        Ok(registered) => {
-            let missing: Vec<&str> = own
-                .iter()
-                .map(|command| &*command.name)
-                .filter(|name| !registered.iter().any(|command| command.name == *name))
-                .collect();
-            if missing.is_empty() {
-                report.fine("commands", "are registered");
-            } else {
-                report.line(
-                    "   ",
-                    "commands",
-                    &format!("not registered yet: {}; the next start does it", missing.join(", ")),
-                );
-            }
-        }
+    let found = registration::registered(&discord.http, config.commands_guild).await;
+    match found.and_then(|found| registration::is_current(&found)) {
+        Ok(true) => report.fine("commands", "are registered"),
+        Ok(false) => report.line(
+            "   ",
+            "commands",
+            "are not those of this version yet; the next start registers them",
+        ),
         Err(error) => {
             report.problem("commands", &StartError::from_discord(config, &error).to_string())
         }

@@ -129,9 +129,9 @@ async fn migrate(config: &Config, down: Option<usize>) -> ExitCode {
             None => db::migrate(&pool)
                 .await
                 .map(|()| "The tables are those of this version.".to_owned()),
-            Some(steps) => db::migrate_down(&pool, steps)
-                .await
-                .map(|taken| format!("Took {taken} migrations back.")),
+            Some(steps) => db::migrate_down(&pool, steps).await.map(|taken| {
+                format!("Took {taken} migration{} back.", if taken == 1 { "" } else { "s" })
+            }),
         };
         pool.close().await;
         server.stop().await;
@@ -151,7 +151,10 @@ async fn audit(config: &Config) -> ExitCode {
         Ok(joined) => joined,
         Err(error) => return failed(&error),
     };
-    let audit = bytes::audit(&pool).await;
+    let audit = match db::require_migrated(&pool).await {
+        Ok(()) => bytes::audit(&pool).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
     pool.close().await;
     server.stop().await;
     match audit {

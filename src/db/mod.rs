@@ -5,4 +5,7 @@ mod patience;
 mod pool;
 
 pub use patience::{Database, Held};
-pub use pool::{DatabaseError, MIGRATOR, Server, connect, join, migrate, migrate_down, version};
+pub use pool::{
+    DatabaseError, MIGRATOR, Server, connect, join, migrate, migrate_down, require_migrated,
+    version,
+};

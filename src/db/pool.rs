@@ -41,6 +41,11 @@ pub enum DatabaseError {
     /// The tables are those of a newer Bytekeeper, or of something else.
     #[error("the database doesn't fit this version of Bytekeeper: {0}")]
     Migrate(#[from] MigrateError),
+    /// The tables are older than this version, or not there.
+    #[error(
+        "the tables are not those of this version; run `bytekeeper migrate` or start the bot first"
+    )]
+    NotMigrated,
     /// The server refused something that start-up needs.
     #[error("the database refused: {0}")]
     Refused(#[from] sqlx::Error),
@@ -209,6 +214,30 @@ pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
     Ok(())
 }
 
+/// Makes sure that the tables are those of this version.
+///
+/// # Errors
+///
+/// [`DatabaseError::NotMigrated`] if they are older.
+pub async fn require_migrated(pool: &PgPool) -> Result<(), DatabaseError> {
+    let applied = applied(pool.acquire().await?.as_mut()).await?;
+    let newest = MIGRATOR.iter().map(|migration| migration.version).max();
+    if applied.first().copied() >= newest { Ok(()) } else { Err(DatabaseError::NotMigrated) }
+}
+
+/// The versions of the migrations that were applied, newest first.
+async fn applied(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+    let any: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !any {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("select version from _sqlx_migrations order by version desc")
+        .fetch_all(connection)
+        .await
+}
+
 /// Takes the newest `steps` migrations back; returns how many there were to take.
 ///
 /// # Errors
@@ -217,12 +246,9 @@ pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
 pub async fn migrate_down(pool: &PgPool, steps: usize) -> Result<usize, DatabaseError> {
     let mut connection = pool.acquire().await?;
     connection.execute("set statement_timeout = 0; set lock_timeout = 0").await?;
-    let mut applied: Vec<i64> =
-        sqlx::query_scalar("select version from _sqlx_migrations order by version desc")
-            .fetch_all(&mut *connection)
-            .await?;
+    let applied = applied(&mut connection).await?;
     let taken = steps.min(applied.len());
-    let target = applied.drain(..).nth(steps).unwrap_or(0);
+    let target = applied.get(steps).copied().unwrap_or(0);
     if taken > 0 {
         MIGRATOR.undo(&mut *connection, target).await?;
     }

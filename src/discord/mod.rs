@@ -5,6 +5,7 @@ pub mod button;
 mod events;
 pub mod needs;
 mod on_error;
+pub mod registration;
 pub mod reply;
 pub mod text;
 
@@ -131,14 +132,12 @@ mod tests {
 
     #[test]
     fn the_commands_as_discord_gets_them() {
-        let commands = poise::builtins::create_application_commands(&commands());
-
-        insta::assert_json_snapshot!(commands);
+        insta::assert_json_snapshot!(registration::own());
     }
 
     #[test]
     fn no_command_has_more_text_than_discord_takes() {
-        for command in poise::builtins::create_application_commands(&commands()) {
+        for command in registration::own() {
             let json = serde_json::to_value(&command).expect("serializes");
 
             assert!(text_length(&json) <= 8_000, "{} characters: {json}", text_length(&json));

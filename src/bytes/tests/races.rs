@@ -7,7 +7,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::super::{Refusal, claim_daily, own_account, send, store};
-use super::{act, assert_clean, balance, configure, database, ledger_rows, noon, person};
+use super::{act, assert_clean, balance, configure, database, noon, person};
 use crate::act::Act;
 use crate::db::Database;
 use crate::{Error, Result};
@@ -30,35 +30,92 @@ where
     tasks.join_all().await
 }
 
+/// The same, with the acts piled up behind what `lock` takes, until as many as the pool lets in
+/// wait: whoever decides before it holds the lock has then decided on what is about to change.
+async fn piled_up<T, F>(
+    pool: &PgPool,
+    lock: String,
+    n: u64,
+    run: impl Fn(Database, u64) -> F,
+) -> Vec<Result<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let mut holder = pool.begin().await.expect("begins");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *holder).await.expect("locks");
+    let free_again = async {
+        let all = i64::from(pool.options().get_max_connections())
+            .min(i64::try_from(n).expect("small") + 1);
+        let waiting = "select count(*) from pg_stat_activity \
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        // One connection holds the lock, and asks.
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *holder).await.expect("readable")
+            < all - 1
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            // Else a transaction sees the same activity again and again.
+            let forget = "select pg_stat_clear_snapshot()";
+            sqlx::raw_sql(forget).execute(&mut *holder).await.expect("forgets");
+        }
+        holder.rollback().await.expect("frees");
+    };
+    tokio::join!(at_once(pool, n, run), free_again).0
+}
+
+/// Holds a member's account, as another act of theirs would.
+fn account_of(member: u64) -> String {
+    format!("select 1 from bytes_balances where user_id = '{}' for update", person(member).id)
+}
+
+/// Holds the place of an account that isn't there yet.
+fn place_of(members: &[u64]) -> String {
+    let rows: Vec<String> =
+        members.iter().map(|&n| format!("('{}', '{}')", super::GUILD, person(n).id)).collect();
+    format!("insert into bytes_balances (guild_id, user_id) values {}", rows.join(", "))
+}
+
 #[sqlx::test]
 async fn sixty_four_claims_of_one_daily_pay_once(pool: PgPool) {
-    let claims =
-        at_once(&pool, 64, |db, i| async move { claim_daily(&db, &act(1, noon(1), i)).await })
-            .await;
+    own_account(&database(&pool), &act(1, noon(1), 100)).await.expect("opened");
+    // Member 1 has an account, member 2's first use is the claim.
+    for (member, lock) in [(1, account_of(1)), (2, place_of(&[2]))] {
+        let claims = piled_up(&pool, lock, 64, |db, i| async move {
+            claim_daily(&db, &act(member, noon(1), 200 * member + i)).await
+        })
+        .await;
 
-    let paid = claims.iter().filter(|claim| claim.is_ok()).count();
-    let refused = |claim: &&Result<_>| matches!(claim, Err(Error::Bytes(Refusal::Claimed { .. })));
-    assert_eq!((paid, claims.iter().filter(refused).count()), (1, 63));
-    assert_eq!(balance(&pool, 1).await, 110);
+        let paid = claims.iter().filter(|claim| claim.is_ok()).count();
+        let refused =
+            |claim: &&Result<_>| matches!(claim, Err(Error::Bytes(Refusal::Claimed { .. })));
+        assert_eq!((paid, claims.iter().filter(refused).count()), (1, 63), "member {member}");
+        assert_eq!(balance(&pool, member).await, 110, "member {member}");
+    }
     assert_clean(&pool).await;
 }
 
 #[sqlx::test]
 async fn sixty_four_first_uses_open_one_account(pool: PgPool) {
-    let opened = at_once(&pool, 64, |db, i| async move {
-        let act = act(1, noon(1), i);
-        match i % 3 {
-            0 => own_account(&db, &act).await.map(drop),
-            1 => claim_daily(&db, &act).await.map(drop),
-            _ => send(&db, &act, &person(2), 1_000, None).await.map(drop),
-        }
-    })
-    .await;
+    // Member 1 has received bytes before, member 2 has no account at all.
+    send(&database(&pool), &act(3, noon(1), 1_000), &person(1), 7, None).await.expect("allowed");
+    for (member, received, lock) in [(1, 7, account_of(1)), (2, 0, place_of(&[2]))] {
+        let opened = piled_up(&pool, lock, 64, |db, i| async move {
+            let act = act(member, noon(1), 200 * member + i);
+            match i % 4 {
+                0 => claim_daily(&db, &act).await.map(drop),
+                1 => send(&db, &act, &person(4), 1_000, None).await.map(drop),
+                _ => own_account(&db, &act).await.map(drop),
+            }
+        })
+        .await;
 
-    let failed: Vec<_> =
-        opened.iter().filter(|result| !matches!(result, Ok(()) | Err(Error::Bytes(_)))).collect();
-    assert!(failed.is_empty(), "{failed:?}");
-    assert_eq!((balance(&pool, 1).await, ledger_rows(&pool).await), (110, 2));
+        let failed: Vec<_> = opened
+            .iter()
+            .filter(|result| !matches!(result, Ok(()) | Err(Error::Bytes(_))))
+            .collect();
+        assert!(failed.is_empty(), "member {member}: {failed:?}");
+        assert_eq!(balance(&pool, member).await, 110 + received, "member {member}");
+    }
     assert_clean(&pool).await;
 }
 
@@ -90,22 +147,25 @@ async fn two_hundred_transfers_among_five_conserve_the_sum(pool: PgPool) {
 /// Opposite first transfers: neither account is there, and each transfer opens both.
 #[sqlx::test]
 async fn opposite_transfers_between_new_members_never_deadlock(pool: PgPool) {
-    let sent = at_once(&pool, 120, |db, i| async move {
-        let (giver, receiver) = (1 + i % 4, 1 + (i + 1 + i % 3) % 4);
-        let receiver = if receiver == giver { giver % 4 + 1 } else { receiver };
-        send_bare(db, act(giver, noon(1), i), receiver, 3).await
-    })
-    .await;
+    for pair in 0..10 {
+        let (one, other) = (1 + pair * 2, 2 + pair * 2);
+        let sent = piled_up(&pool, place_of(&[one, other]), 16, |db, i| async move {
+            let (giver, receiver) = if i % 2 == 0 { (one, other) } else { (other, one) };
+            send_bare(db, act(giver, noon(1), 100 * pair + i), receiver, 3).await
+        })
+        .await;
 
-    let failed: Vec<_> = sent.iter().filter(|result| result.is_err()).collect();
-    assert!(failed.is_empty(), "{failed:?}");
+        let failed: Vec<_> = sent.iter().filter(|result| result.is_err()).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    }
     assert_clean(&pool).await;
 }
 
 #[sqlx::test]
 async fn the_same_interaction_twenty_times_pays_once(pool: PgPool) {
-    let same: Act = act(1, noon(1), 0);
-    let sent = at_once(&pool, 20, |db, _| {
+    own_account(&database(&pool), &act(1, noon(1), 1)).await.expect("opened");
+    let same = act(1, noon(1), 0);
+    let sent = piled_up(&pool, account_of(1), 20, |db, _| {
         let same = same.clone();
         async move { send(&db, &same, &person(2), 40, None).await }
     })
@@ -117,7 +177,7 @@ async fn the_same_interaction_twenty_times_pays_once(pool: PgPool) {
     assert_clean(&pool).await;
 
     let daily = act(2, noon(1), 0);
-    let claims = at_once(&pool, 20, |db, _| {
+    let claims = piled_up(&pool, account_of(2), 20, |db, _| {
         let daily = daily.clone();
         async move { claim_daily(&db, &daily).await }
     })
@@ -133,7 +193,8 @@ async fn the_same_interaction_twenty_times_pays_once(pool: PgPool) {
 async fn parallel_transfers_pass_a_cooldown_once(pool: PgPool) {
     configure(&pool, "transfer_cooldown_hours = 1").await;
 
-    let sent = at_once(&pool, 32, |db, i| async move {
+    own_account(&database(&pool), &act(1, noon(1), 100)).await.expect("opened");
+    let sent = piled_up(&pool, account_of(1), 32, |db, i| async move {
         send(&db, &act(1, noon(1), i), &person(2), 1, None).await
     })
     .await;

@@ -1,0 +1,9 @@
+//! The real bot on a local Discord, over real sockets, with a real Postgres.
+
+mod bytes;
+mod command_line;
+mod crash;
+mod gateway;
+mod outage;
+mod stage;
+mod start;

@@ -1,0 +1,136 @@
+//! A database that is slow, stands still, or is lost in mid-command.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytekeeper::db::embedded::{Embedded, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::stage::{Stage, ask, typed};
+
+/// A server of the test's own, which can be made to stand still.
+struct Postgres {
+    server: Embedded,
+    folder: TempDir,
+}
+
+impl Postgres {
+    async fn start() -> (Self, PgPool) {
+        // Where the server's own account may enter too.
+        let folder = tempfile::Builder::new().permissions(public()).tempdir().expect("a folder");
+        let options = Options { durable: false, ..Options::default() };
+        let server = Embedded::start(&folder.path().join("data"), options).await.expect("starts");
+        let pool = PgPool::connect_with(server.connect_options()).await.expect("connects");
+        bytekeeper::db::migrate(&pool).await.expect("migrates");
+        (Self { server, folder }, pool)
+    }
+
+    /// Stops every process of the server in its tracks, or lets them go on.
+    fn signal(&self, signal: Signal) {
+        let pid_file = find(self.folder.path(), "postmaster.pid").expect("it runs");
+        let text = fs::read_to_string(pid_file).expect("readable");
+        let main: i32 = text.lines().next().and_then(|line| line.parse().ok()).expect("a pid");
+        let children = fs::read_dir("/proc").expect("Linux").filter_map(|entry| {
+            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let parent: i32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+            (parent == main).then_some(pid)
+        });
+        for pid in children.chain([main]) {
+            // One that has just ended is as good.
+            kill(Pid::from_raw(pid), signal).ok();
+        }
+    }
+}
+
+fn public() -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o755)
+}
+
+fn find(folder: &Path, name: &str) -> Option<std::path::PathBuf> {
+    fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { find(&path, name) } else { (entry.file_name() == name).then_some(path) }
+    })
+}
+
+#[tokio::test]
+async fn a_database_that_stands_still_for_ten_seconds_delays_the_truth_and_never_bends_it() {
+    let (postgres, pool) = Postgres::start().await;
+    let stage = Stage::open_at(pool, &postgres.server.url()).await;
+    ask(&stage.ada, "/bytes balance").await;
+
+    postgres.signal(Signal::SIGSTOP);
+    let asked = Instant::now();
+    let gift = typed(&stage.ada, "/bytes send member:bob amount:60 reason:\"for tea\"");
+    let look = typed(&stage.bob, "/bytes balance");
+    let first = gift.acknowledged().await;
+    assert!(first.after < Duration::from_secs(3), "{first:?}");
+    assert_eq!((first.kind, first.ephemeral), (5, true), "deferred, for ada alone");
+    assert!(look.acknowledged().await.after < Duration::from_secs(3));
+    sleep(Duration::from_secs(10).saturating_sub(asked.elapsed())).await;
+    assert!(gift.messages().iter().all(|seen| seen.thinking), "nothing is said before it's known");
+    postgres.signal(Signal::SIGCONT);
+
+    let sent = gift.followup(0).await;
+    assert!(!sent.ephemeral && sent.text().contains("60 bytes"), "{sent:?}");
+    assert!(gift.answer().await.text().contains("Done."));
+    look.answer().await;
+    assert_eq!(stage.balance(&stage.ada).await, Some(40));
+    assert_eq!(stage.bob.sees().iter().filter(|seen| seen.text().contains("for tea")).count(), 1);
+    stage.close().await;
+    postgres.server.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_mid_command_and_comes_back_is_asked_again() {
+    let (postgres, pool) = Postgres::start().await;
+    let stage = Stage::open_at(pool.clone(), &postgres.server.url()).await;
+    ask(&stage.ada, "/bytes balance").await;
+
+    // The gift waits for the row, its connection is cut, and the row is given free.
+    let mut holder = pool.begin().await.expect("begins");
+    sqlx::query("select 1 from bytes_balances for update")
+        .execute(&mut *holder)
+        .await
+        .expect("locks");
+    let gift = typed(&stage.ada, "/bytes send member:bob amount:60");
+    wait_for_a_waiter(&pool).await;
+    sqlx::query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'",
+    )
+    .execute(&pool)
+    .await
+    .expect("terminates");
+    holder.rollback().await.expect("ends");
+
+    let sent = gift.answer().await;
+    assert!(sent.text().contains("60 bytes"), "{sent:?}");
+    assert_eq!(
+        (stage.balance(&stage.ada).await, stage.balance(&stage.bob).await),
+        (Some(40), Some(60))
+    );
+    stage.close().await;
+    postgres.server.stop().await.expect("stops");
+}
+
+async fn wait_for_a_waiter(pool: &PgPool) {
+    for _ in 0..500 {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'",
+        )
+        .fetch_one(pool)
+        .await
+        .expect("readable");
+        if waiting > 0 {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody waits for the row");
+}

@@ -1,0 +1,140 @@
+//! What every test plays on: a Discord, a guild of members, and the bot.
+
+use std::time::Duration;
+
+use bytekeeper::app::{Bot, StartError};
+use bytekeeper::bytes;
+use bytekeeper::config::Config;
+use sandbox::{Discord, Guild, Interaction, Member, Seen};
+use sqlx::{ConnectOptions, PgPool};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+/// A guild with members, and the bot running in it.
+pub(crate) struct Stage {
+    pub(crate) discord: Discord,
+    pub(crate) guild: Guild,
+    pub(crate) olga: Member,
+    pub(crate) ada: Member,
+    pub(crate) bob: Member,
+    pub(crate) bot: Bot,
+    pool: PgPool,
+    _folder: TempDir,
+}
+
+impl Stage {
+    /// Opens with the bot connected and its commands registered.
+    pub(crate) async fn open(pool: PgPool) -> Self {
+        let url = pool.connect_options().to_url_lossy().to_string();
+        Self::open_at(pool, &url).await
+    }
+
+    /// The same, with the bot reaching the pool's database by another address.
+    pub(crate) async fn open_at(pool: PgPool, database_url: &str) -> Self {
+        let discord = Discord::start().await.expect("a port is free");
+        let guild = discord.add_guild("The Reading Room", "olga");
+        let (olga, ada, bob) = (guild.owner(), guild.add_member("ada"), guild.add_member("bob"));
+        let folder = TempDir::new().expect("a folder");
+        let bot =
+            start(&discord, &folder, &[("DATABASE_URL", database_url)]).await.expect("starts");
+        discord.ready().await.expect("ready");
+        Self { discord, guild, olga, ada, bob, bot, pool, _folder: folder }
+    }
+
+    /// Closes: the ledger must add up, and the bot must have asked nothing that Discord refuses.
+    pub(crate) async fn close(self) {
+        self.audit().await;
+        // A second delivery is answered too, and refused by design: 40060, already acknowledged.
+        let mut refused = self.discord.refused();
+        refused
+            .retain(|request| request.error.as_ref().is_none_or(|error| error["code"] != 40_060));
+        assert!(refused.is_empty(), "Discord refused: {refused:#?}");
+        self.bot.stop().await;
+    }
+
+    /// The ledger must add up.
+    pub(crate) async fn audit(&self) {
+        let audit = bytes::audit(&self.pool).await.expect("readable");
+        assert!(audit.differences.is_empty(), "{audit}");
+    }
+
+    /// Runs one statement on the database.
+    pub(crate) async fn sql(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&self.pool).await.expect("valid");
+    }
+
+    /// Sets settings of the guild: `max_transfer = 5`.
+    pub(crate) async fn configure(&self, settings: &str) {
+        let guild = self.guild.id;
+        let sql = format!(
+            "insert into bytes_configs (guild_id) values ('{guild}') on conflict do nothing; \
+             update bytes_configs set {settings} where guild_id = '{guild}'"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&self.pool).await.expect("valid");
+    }
+
+    /// A member's balance in the table.
+    pub(crate) async fn balance(&self, member: &Member) -> Option<i64> {
+        sqlx::query_scalar(
+            "select balance from bytes_balances where guild_id = $1 and user_id = $2",
+        )
+        .bind(self.guild.id.to_string())
+        .bind(member.id.to_string())
+        .fetch_optional(&self.pool)
+        .await
+        .expect("readable")
+    }
+}
+
+/// Starts a bot on a Discord with these variables beside the token and the address.
+pub(crate) async fn start(
+    discord: &Discord,
+    folder: &TempDir,
+    vars: &[(&str, &str)],
+) -> Result<Bot, StartError> {
+    let own = [
+        ("DISCORD_TOKEN", discord.token()),
+        ("DISCORD_API_URL", discord.url()),
+        ("DATA_DIR", folder.path().display().to_string()),
+    ];
+    let config = Config::from_lookup(|name| {
+        let given = vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        let value =
+            given.or_else(|| own.iter().find(|(n, _)| *n == name).map(|(_, value)| value.clone()));
+        value.map(Ok)
+    })
+    .expect("valid");
+    let mut bot = Bot::start(&config).await?;
+    bot.ready().await?;
+    Ok(bot)
+}
+
+/// Waits until the bot has identified anew: a session is connected that was not `known` before.
+pub(crate) async fn new_session(discord: &Discord, known: &[String]) {
+    let found = discord.sessions_until(|now| {
+        now.iter().any(|session| session.connected && !known.contains(&session.id))
+    });
+    timeout(Duration::from_secs(20), found).await.expect("a new session within 20 s");
+}
+
+/// The ids of all gateway sessions so far.
+pub(crate) fn session_ids(discord: &Discord) -> Vec<String> {
+    discord.sessions().into_iter().map(|session| session.id).collect()
+}
+
+/// Types a command and returns what the member sees of it.
+pub(crate) async fn ask(member: &Member, line: &str) -> Seen {
+    typed(member, line).answer().await
+}
+
+/// Types a command.
+pub(crate) fn typed(member: &Member, line: &str) -> Interaction {
+    member.slash(line).unwrap_or_else(|refused| panic!("{line}: {refused}"))
+}
+
+/// A refusal: only who acted sees it.
+#[track_caller]
+pub(crate) fn assert_refused(seen: &Seen, words: &str) {
+    assert!(seen.ephemeral, "everybody sees {:?}", seen.text());
+    assert!(seen.text().contains(words), "{:?} lacks {words:?}", seen.text());
+}
