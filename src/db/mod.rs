@@ -1,1 +1,2 @@
 //! Postgres: the pool, the migrations, the embedded server.
+pub mod embedded;
