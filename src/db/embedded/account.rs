@@ -54,7 +54,7 @@ impl Account {
     }
 
     /// Creates a folder that this account alone (and root) can enter; one that exists already must be just that.
-    /// `Ok(false)`: it exists and belongs to someone else.
+    /// `Ok(false)`: it exists, and belongs or is open to someone else.
     pub(super) fn create_private(&self, folder: &Path) -> Result<bool, EmbeddedError> {
         match DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => {
@@ -67,7 +67,7 @@ impl Account {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let found =
                     fs::symlink_metadata(folder).map_err(EmbeddedError::io("look at", folder))?;
-                Ok(found.is_dir() && found.uid() == self.id() && found.mode() & 0o077 == 0)
+                Ok(found.is_dir() && found.uid() == self.id() && found.mode().trailing_zeros() >= 6)
             }
             Err(error) => Err(EmbeddedError::io("create", folder)(error)),
         }

@@ -82,7 +82,7 @@ impl Folder {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    sleep(Duration::from_millis(50)).await
+                    sleep(Duration::from_millis(50)).await;
                 }
                 Err(TryLockError::WouldBlock) => {
                     let pid = fs::read_to_string(&path).unwrap_or_default();

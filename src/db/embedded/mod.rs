@@ -35,7 +35,7 @@ use self::server::{PidFile, Server};
 
 const DATABASE: &str = "bytekeeper";
 /// Ample for replaying a crashed server's write-ahead log, which Postgres keeps at about a gibibyte by default.
-const READY_PATIENCE: Duration = Duration::from_secs(120);
+const READY_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -75,6 +75,9 @@ impl Embedded {
     ///
     /// The first start takes about a second. After a crash of the server it may take as long as the write-ahead log
     /// is long, at most two minutes.
+    ///
+    /// # Errors
+    /// Each variant of [`EmbeddedError`] says what to do. The folder's lock is waited for two seconds.
     pub async fn start(folder: &Path, options: Options) -> Result<Self, EmbeddedError> {
         Self::start_from(folder, &options, &Places::from_environment()).await
     }
@@ -113,7 +116,11 @@ impl Embedded {
     }
 
     /// Joins the server of a folder that another live process owns, as soon as it accepts connections; `None` when
-    /// nobody owns the folder. Only root and the owner's account get in.
+    /// nobody owns the folder.
+    ///
+    /// # Errors
+    /// When the folder can't be read (only root and the owner's account get in), or the server isn't ready within two
+    /// minutes.
     pub async fn attach(folder: &Path) -> Result<Option<Attached>, EmbeddedError> {
         if !folder.exists() {
             return Ok(None);
@@ -159,6 +166,9 @@ impl Embedded {
 
     /// Stops the server, at most 4 s fast (open transactions are rolled back), then 2 s immediately (the next start
     /// recovers). Close the pool before.
+    ///
+    /// # Errors
+    /// When the server outlives both.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
         self.server.stop().await?;
         if !self.attached.socket.starts_with(&self.folder.root) {
@@ -179,13 +189,14 @@ impl Attached {
     /// The same as a `DATABASE_URL`.
     #[must_use]
     pub fn url(&self) -> String {
+        let hex = |digit: u8| char::from(b"0123456789ABCDEF"[usize::from(digit)]);
         let mut url = format!("postgres://postgres@localhost:5432/{DATABASE}?host=");
         for byte in self.socket.as_os_str().as_encoded_bytes() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
-                    url.push(char::from(*byte))
+                    url.push(char::from(*byte));
                 }
-                _ => url.push_str(&format!("%{byte:02X}")),
+                _ => url.extend(['%', hex(byte >> 4), hex(byte & 15)]),
             }
         }
         url

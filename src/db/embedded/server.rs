@@ -84,16 +84,12 @@ impl Server {
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        match &self.child {
-            Some(child) => {
-                let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
-                matches!(child.try_wait(), Ok(None))
-            }
-            None => {
-                let folder = in_bytes(&data_folder(&self.cluster));
-                self.command_line().windows(folder.len()).any(|window| window == folder)
-            }
+        if let Some(child) = &self.child {
+            let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+            return matches!(child.try_wait(), Ok(None));
         }
+        let folder = in_bytes(&data_folder(&self.cluster));
+        self.command_line().windows(folder.len()).any(|window| window == folder)
     }
 
     /// The arguments, each with a zero after it; empty for a process that is gone or waits to be reaped.

@@ -126,9 +126,13 @@ async fn a_second_starter_is_refused_and_may_attach_instead() {
 /// The body of the process that is killed; as a test of its own it has a folder of its own, and stops.
 #[tokio::test]
 async fn an_owner_says_where_it_serves() {
-    let own = folder();
-    let owned = env::var_os(OWNED_FOLDER);
-    let server = start(owned.as_ref().map_or(own.path(), Path::new), durable()).await;
+    let owned = env::var_os(OWNED_FOLDER).map(PathBuf::from);
+    let own = owned.is_none().then(folder);
+    let server = start(
+        owned.as_deref().or(own.as_ref().map(TempDir::path)).expect("one of the two"),
+        durable(),
+    )
+    .await;
     keep_a_row(&server.connect_options()).await;
     assert_eq!(kept_row(&server.url().parse().expect("a URL")).await, "tea");
     if owned.is_some() {
