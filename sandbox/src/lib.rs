@@ -1,1 +1,3 @@
 //! A local Discord.
+
+pub mod openapi;

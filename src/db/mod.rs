@@ -1,2 +1,8 @@
 //! Postgres: the pool, the migrations, the embedded server.
+
 pub mod embedded;
+mod patience;
+mod pool;
+
+pub use patience::{Database, Held};
+pub use pool::{DatabaseError, MIGRATOR, Server, connect, join, migrate, migrate_down, version};

@@ -1,0 +1,426 @@
+-- Bytes, the guild's currency: accounts, ledger, settings; and the acts that leave no row of their own.
+--
+-- Ids are Discord snowflakes as text, compared bytewise; 20 digits are legal, so text order is not time order.
+-- Every primary key leads with guild_id, so that a table can be distributed by guild.
+
+create function touch_updated_at() returns trigger language plpgsql as $$
+begin
+    new.updated_at := now();
+    return new;
+end
+$$;
+comment on function touch_updated_at is 'Trigger: updated_at moves by itself, on the clock of the database.';
+
+create table bytes_configs (
+    guild_id                varchar(20) collate "C" not null,
+    starting_balance        bigint      not null default 100,
+    daily_amount            bigint      not null default 10,
+    streak_bonuses          jsonb       not null default '{"8": 2, "16": 4, "32": 8, "64": 16}',
+    max_transfer            bigint      not null default 1000,
+    transfer_cooldown_hours integer     not null default 0,
+    role_rewards            jsonb       not null default '{}',
+    confirm_from            bigint      not null default 100,
+    min_account_age_days    integer     not null default 0,
+    currency_name           varchar(32) not null default 'bytes',
+    currency_emoji          varchar(64),
+    created_at              timestamptz not null default now(),
+    updated_at              timestamptz not null default now(),
+    constraint pk_bytes_configs primary key (guild_id),
+    constraint ck_bytes_configs_guild_id check (guild_id ~ '^[0-9]+$'),
+    constraint ck_bytes_configs_starting_balance check (starting_balance between 0 and 10000),
+    constraint ck_bytes_configs_daily_amount check (daily_amount between 1 and 1000),
+    -- An object from a streak's length (1..=99999 days) to a whole multiplier 1..=256.
+    constraint ck_bytes_configs_streak_bonuses check (
+        jsonb_typeof(streak_bonuses) = 'object'
+        and not jsonb_path_exists(streak_bonuses, '$.keyvalue() ? (!(@.key like_regex "^[1-9][0-9]{0,4}$"))')
+        and not jsonb_path_exists(
+            streak_bonuses,
+            '$.keyvalue() ? (@.value.type() != "number" || @.value < 1 || @.value > 256 || @.value != @.value.floor())'
+        )
+    ),
+    constraint ck_bytes_configs_max_transfer check (max_transfer between 1 and 100000),
+    constraint ck_bytes_configs_transfer_cooldown_hours check (transfer_cooldown_hours between 0 and 168),
+    -- An object from a role's id to the least total_received that earns it.
+    constraint ck_bytes_configs_role_rewards check (
+        jsonb_typeof(role_rewards) = 'object'
+        and not jsonb_path_exists(role_rewards, '$.keyvalue() ? (!(@.key like_regex "^[0-9]{1,20}$"))')
+        and not jsonb_path_exists(
+            role_rewards,
+            '$.keyvalue() ? (@.value.type() != "number" || @.value < 1 || @.value > 9223372036854775807 || @.value != @.value.floor())'
+        )
+    ),
+    constraint ck_bytes_configs_confirm_from check (confirm_from between 0 and 100000),
+    constraint ck_bytes_configs_min_account_age_days check (min_account_age_days between 0 and 365),
+    constraint ck_bytes_configs_currency_name check (char_length(currency_name) >= 1)
+);
+comment on table bytes_configs is 'How a guild''s economy works. A guild without a row uses the defaults.';
+comment on column bytes_configs.streak_bonuses is 'Streak length in days -> multiplier of daily_amount; the highest reached counts.';
+comment on column bytes_configs.role_rewards is 'Role id -> least total_received that earns the role.';
+comment on column bytes_configs.confirm_from is 'From this amount on the giver confirms a transfer; 0 means never.';
+comment on column bytes_configs.min_account_age_days is 'Of the Discord account: for daily, starting balance and sending.';
+create trigger tr_bytes_configs_updated_at before update on bytes_configs
+    for each row execute function touch_updated_at();
+
+create table bytes_balances (
+    guild_id         varchar(20) collate "C" not null,
+    user_id          varchar(20) collate "C" not null,
+    balance          bigint      not null default 0,
+    total_received   bigint      not null default 0,
+    total_sent       bigint      not null default 0,
+    last_daily       date,
+    streak_count     integer     not null default 0,
+    last_transfer_at timestamptz,
+    opened_at        timestamptz,
+    created_at       timestamptz not null default now(),
+    updated_at       timestamptz not null default now(),
+    constraint pk_bytes_balances primary key (guild_id, user_id),
+    constraint ck_bytes_balances_guild_id check (guild_id ~ '^[0-9]+$'),
+    constraint ck_bytes_balances_user_id check (user_id ~ '^[0-9]+$'),
+    constraint ck_bytes_balances_balance check (balance >= 0),
+    constraint ck_bytes_balances_total_received check (total_received >= 0),
+    constraint ck_bytes_balances_total_sent check (total_sent >= 0),
+    constraint ck_bytes_balances_streak_count check (streak_count >= 0)
+)
+-- Room on each page for the next version of a row: without an index on what changes, updates stay on the page (HOT).
+with (fillfactor = 70);
+comment on table bytes_balances is
+    'One account a member and guild. No index on the balance: it would make each transfer a third dearer.';
+comment on column bytes_balances.total_received is 'Transfers, dailies and positive adjustments; not the starting balance.';
+comment on column bytes_balances.last_daily is 'The UTC day of the last daily.';
+comment on column bytes_balances.last_transfer_at is 'When the member last sent a transfer: what the cooldown counts from.';
+comment on column bytes_balances.opened_at is
+    'When the starting balance was settled, at the member''s first own command; null while the account has only received.';
+create trigger tr_bytes_balances_updated_at before update on bytes_balances
+    for each row execute function touch_updated_at();
+
+create type bytes_transaction_kind as enum ('starting', 'daily', 'transfer', 'squad_fee', 'adjustment');
+
+create table bytes_transactions (
+    guild_id          varchar(20) collate "C" not null,
+    id                uuid         not null,
+    kind              bytes_transaction_kind not null,
+    giver_id          varchar(20) collate "C" not null,
+    giver_username    varchar(100) not null,
+    receiver_id       varchar(20) collate "C" not null,
+    receiver_username varchar(100) not null,
+    amount            bigint       not null,
+    reason            varchar(200),
+    giver_balance     bigint,
+    receiver_balance  bigint,
+    streak            integer,
+    created_at        timestamptz  not null,
+    updated_at        timestamptz  not null default now(),
+    constraint pk_bytes_transactions primary key (guild_id, id),
+    constraint ck_bytes_transactions_guild_id check (guild_id ~ '^[0-9]+$'),
+    constraint ck_bytes_transactions_giver_id check (giver_id ~ '^[0-9]+$'),
+    constraint ck_bytes_transactions_receiver_id check (receiver_id ~ '^[0-9]+$'),
+    constraint ck_bytes_transactions_amount check (amount > 0),
+    constraint ck_bytes_transactions_two_sides check (giver_id <> receiver_id),
+    -- A side without a balance is the bot, which has no account.
+    constraint ck_bytes_transactions_sides check (
+        case kind
+            when 'transfer' then giver_balance is not null and receiver_balance is not null
+            when 'squad_fee' then giver_balance is not null and receiver_balance is null
+            when 'adjustment' then (giver_balance is null) <> (receiver_balance is null)
+            else giver_balance is null and receiver_balance is not null
+        end
+    ),
+    constraint ck_bytes_transactions_streak check ((kind = 'daily') = (streak is not null))
+);
+comment on table bytes_transactions is 'The ledger: every change of any balance. Rows are added, never changed or deleted.';
+comment on column bytes_transactions.id is 'UUIDv5 of the act''s interaction and the row''s part in it: an act delivered twice finds its row.';
+comment on column bytes_transactions.giver_balance is 'The giver''s balance after; null when the giver is the bot.';
+comment on column bytes_transactions.receiver_balance is 'The receiver''s balance after; null when the receiver is the bot.';
+comment on column bytes_transactions.streak is 'Of a daily: the streak it reached.';
+comment on column bytes_transactions.created_at is 'When the member acted: the time in the interaction''s id.';
+create trigger tr_bytes_transactions_updated_at before update on bytes_transactions
+    for each row execute function touch_updated_at();
+
+create unique index uq_bytes_transactions_starting on bytes_transactions (guild_id, receiver_id)
+    where kind = 'starting';
+comment on index uq_bytes_transactions_starting is 'One starting balance a member and guild, whatever races.';
+create index ix_bytes_transactions_giver on bytes_transactions (guild_id, giver_id, created_at desc);
+comment on index ix_bytes_transactions_giver is 'Serves bytes::store::list_history: what a member gave.';
+create index ix_bytes_transactions_receiver on bytes_transactions (guild_id, receiver_id, created_at desc);
+comment on index ix_bytes_transactions_receiver is 'Serves bytes::store::list_history: what a member received.';
+
+create table processed_interactions (
+    guild_id       varchar(20) collate "C" not null,
+    interaction_id varchar(20) collate "C" not null,
+    part           varchar(20) not null,
+    outcome        jsonb,
+    created_at     timestamptz not null default now(),
+    updated_at     timestamptz not null default now(),
+    constraint pk_processed_interactions primary key (guild_id, interaction_id, part),
+    constraint ck_processed_interactions_guild_id check (guild_id ~ '^[0-9]+$'),
+    constraint ck_processed_interactions_interaction_id check (interaction_id ~ '^[0-9]+$'),
+    constraint ck_processed_interactions_outcome check (outcome is null or jsonb_typeof(outcome) = 'object')
+);
+comment on table processed_interactions is
+    'Acts that left no row of their own (refusals, shared balances), so that a second delivery ends as the first. Kept one day.';
+comment on column processed_interactions.outcome is 'What a refusal said, to say it again; null where nothing needs to be.';
+create index ix_processed_interactions_created_at on processed_interactions (created_at);
+comment on index ix_processed_interactions_created_at is 'Serves act::store::delete_old.';
+create trigger tr_processed_interactions_updated_at before update on processed_interactions
+    for each row execute function touch_updated_at();
+
+create function bytes_config(p_guild_id varchar) returns bytes_configs language plpgsql stable as $$
+declare
+    config bytes_configs;
+begin
+    select * into config from bytes_configs where guild_id = p_guild_id;
+    if not found then
+        config := row(
+            p_guild_id, 100, 10, '{"8": 2, "16": 4, "32": 8, "64": 16}'::jsonb, 1000, 0, '{}'::jsonb, 100, 0, 'bytes', null,
+            now(), now()
+        );
+    end if;
+    return config;
+end
+$$;
+comment on function bytes_config is 'The guild''s settings, or the defaults of the columns.';
+
+create function bytes_earliest(config bytes_configs, p_account_created timestamptz) returns timestamptz
+language sql immutable as $$
+    select p_account_created + make_interval(hours => 24 * (config).min_account_age_days)
+$$;
+comment on function bytes_earliest is 'From when on a Discord account made then takes part.';
+
+create function bytes_pay_starting(
+    config bytes_configs, account bytes_balances, p_id uuid, p_now timestamptz, p_account_created timestamptz,
+    p_username varchar, p_bot_id varchar, p_bot_username varchar
+) returns bytes_balances language plpgsql as $$
+begin
+    if account.opened_at is not null
+        or p_now < bytes_earliest(config, p_account_created)
+        or account.balance > 9223372036854775807 - config.starting_balance
+    then
+        return account;
+    end if;
+    update bytes_balances
+    set balance = balance + config.starting_balance, opened_at = p_now
+    where guild_id = account.guild_id and user_id = account.user_id
+    returning * into account;
+    if config.starting_balance > 0 then
+        insert into bytes_transactions (
+            guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount, receiver_balance, created_at
+        ) values (
+            account.guild_id, p_id, 'starting', p_bot_id, p_bot_username, account.user_id, p_username,
+            config.starting_balance, account.balance, p_now
+        );
+    end if;
+    return account;
+end
+$$;
+comment on function bytes_pay_starting is
+    'Pays the starting balance, once. The caller holds the lock on the account''s row.';
+
+create function bytes_open(
+    p_guild_id varchar, p_user_id varchar, p_username varchar, p_account_created timestamptz,
+    p_bot_id varchar, p_bot_username varchar, p_starting_id uuid, p_now timestamptz
+) returns bytes_balances language plpgsql as $$
+declare
+    account bytes_balances;
+begin
+    select * into account from bytes_balances where guild_id = p_guild_id and user_id = p_user_id;
+    if account.opened_at is not null then
+        return account;
+    end if;
+    insert into bytes_balances (guild_id, user_id) values (p_guild_id, p_user_id) on conflict do nothing;
+    select * into account from bytes_balances where guild_id = p_guild_id and user_id = p_user_id for update;
+    return bytes_pay_starting(
+        bytes_config(p_guild_id), account, p_starting_id, p_now, p_account_created, p_username, p_bot_id, p_bot_username
+    );
+end
+$$;
+comment on function bytes_open is
+    'The member''s account after an own command: opened with the starting balance if this is the first.';
+
+create function bytes_transfer(
+    p_guild_id varchar, p_interaction_id varchar, p_id uuid, p_starting_id uuid, p_now timestamptz,
+    p_giver_id varchar, p_giver_username varchar, p_giver_created timestamptz,
+    p_receiver_id varchar, p_receiver_username varchar, p_bot_id varchar, p_bot_username varchar,
+    p_amount bigint, p_reason varchar,
+    out outcome text, out balance bigint, out receiver_balance bigint, out bound bigint, out until timestamptz
+) language plpgsql as $$
+declare
+    config bytes_configs := bytes_config(p_guild_id);
+    giver bytes_balances;
+    receiver bytes_balances;
+    said jsonb;
+    receiver_is_new boolean := false;
+begin
+    -- What is missing is inserted before anything is locked, and both in the order of ids: two transfers never wait for
+    -- each other in a circle.
+    if (select count(*) from bytes_balances where guild_id = p_guild_id and user_id in (p_giver_id, p_receiver_id)) < 2 then
+        with added as (
+            insert into bytes_balances (guild_id, user_id)
+            select p_guild_id, missing.user_id
+            from (values (p_giver_id), (p_receiver_id)) as missing (user_id)
+            order by missing.user_id
+            on conflict do nothing
+            returning bytes_balances.user_id
+        )
+        select coalesce(bool_or(added.user_id = p_receiver_id), false) into receiver_is_new from added;
+    end if;
+    perform 1 from bytes_balances where guild_id = p_guild_id and user_id in (p_giver_id, p_receiver_id)
+    order by user_id for update;
+    select * into giver from bytes_balances where guild_id = p_guild_id and user_id = p_giver_id;
+    select * into receiver from bytes_balances where guild_id = p_guild_id and user_id = p_receiver_id;
+
+    -- Delivered before: the answer of the first time, from its row.
+    select 'done', t.giver_balance, t.receiver_balance into outcome, balance, receiver_balance
+    from bytes_transactions t where t.guild_id = p_guild_id and t.id = p_id;
+    if found then
+        return;
+    end if;
+    select p.outcome into said from processed_interactions p
+    where p.guild_id = p_guild_id and p.interaction_id = p_interaction_id and p.part = 'transfer';
+    if found then
+        outcome := said ->> 'outcome';
+        balance := said ->> 'balance';
+        bound := said ->> 'bound';
+        until := said ->> 'until';
+        if receiver_is_new then
+            delete from bytes_balances where guild_id = p_guild_id and user_id = p_receiver_id;
+        end if;
+        return;
+    end if;
+
+    giver := bytes_pay_starting(
+        config, giver, p_starting_id, p_now, p_giver_created, p_giver_username, p_bot_id, p_bot_username
+    );
+    balance := giver.balance;
+
+    -- The decision; rules::check_transfer is the same in Rust.
+    if p_now < bytes_earliest(config, p_giver_created) then
+        outcome := 'too_young';
+        until := bytes_earliest(config, p_giver_created);
+    elsif p_amount > config.max_transfer then
+        outcome := 'above_limit';
+        bound := config.max_transfer;
+    elsif config.transfer_cooldown_hours > 0
+        and p_now < giver.last_transfer_at + make_interval(hours => config.transfer_cooldown_hours)
+    then
+        outcome := 'on_cooldown';
+        until := giver.last_transfer_at + make_interval(hours => config.transfer_cooldown_hours);
+    elsif p_amount > giver.balance then
+        outcome := 'too_little';
+    elsif receiver.balance > 9223372036854775807 - p_amount
+        or receiver.total_received > 9223372036854775807 - p_amount
+        or giver.total_sent > 9223372036854775807 - p_amount
+    then
+        outcome := 'overflow';
+    end if;
+    if outcome is not null then
+        insert into processed_interactions (guild_id, interaction_id, part, outcome) values (
+            p_guild_id, p_interaction_id, 'transfer',
+            jsonb_build_object('outcome', outcome, 'balance', balance, 'bound', bound, 'until', until)
+        );
+        -- Who was only meant to receive has no account for it.
+        if receiver_is_new then
+            delete from bytes_balances where guild_id = p_guild_id and user_id = p_receiver_id;
+        end if;
+        return;
+    end if;
+
+    update bytes_balances b
+    set balance = b.balance - p_amount,
+        total_sent = b.total_sent + p_amount,
+        last_transfer_at = greatest(b.last_transfer_at, p_now)
+    where b.guild_id = p_guild_id and b.user_id = p_giver_id
+    returning b.balance into balance;
+    update bytes_balances b
+    set balance = b.balance + p_amount, total_received = b.total_received + p_amount
+    where b.guild_id = p_guild_id and b.user_id = p_receiver_id
+    returning b.balance into receiver_balance;
+    insert into bytes_transactions (
+        guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount, reason,
+        giver_balance, receiver_balance, created_at
+    ) values (
+        p_guild_id, p_id, 'transfer', p_giver_id, p_giver_username, p_receiver_id, p_receiver_username, p_amount, p_reason,
+        balance, receiver_balance, p_now
+    );
+    outcome := 'done';
+end
+$$;
+comment on function bytes_transfer is
+    'Sends bytes from a member to another in one round trip: outcome done, or the code of a refusal with its figures.';
+
+create function bytes_claim_daily(
+    p_guild_id varchar, p_interaction_id varchar, p_id uuid, p_starting_id uuid, p_now timestamptz,
+    p_user_id varchar, p_username varchar, p_account_created timestamptz, p_bot_id varchar, p_bot_username varchar,
+    out outcome text, out reward bigint, out streak integer, out balance bigint, out until timestamptz,
+    out next_length integer, out next_multiplier integer
+) language plpgsql as $$
+declare
+    config bytes_configs := bytes_config(p_guild_id);
+    account bytes_balances;
+    today date := (p_now at time zone 'UTC')::date;
+    said jsonb;
+begin
+    insert into bytes_balances (guild_id, user_id) values (p_guild_id, p_user_id) on conflict do nothing;
+    select * into account from bytes_balances where guild_id = p_guild_id and user_id = p_user_id for update;
+
+    -- Delivered before: the answer of the first time, from its row.
+    select 'done', t.amount, t.streak, t.receiver_balance into outcome, reward, streak, balance
+    from bytes_transactions t where t.guild_id = p_guild_id and t.id = p_id;
+    if not found then
+        select p.outcome into said from processed_interactions p
+        where p.guild_id = p_guild_id and p.interaction_id = p_interaction_id and p.part = 'daily';
+        if found then
+            outcome := said ->> 'outcome';
+            until := said ->> 'until';
+            return;
+        end if;
+
+        account := bytes_pay_starting(
+            config, account, p_starting_id, p_now, p_account_created, p_username, p_bot_id, p_bot_username
+        );
+        streak := case when account.last_daily = today - 1 then least(account.streak_count, 2147483646) + 1 else 1 end;
+        reward := config.daily_amount * coalesce(
+            (select max(b.value::integer) from jsonb_each_text(config.streak_bonuses) b where b.key::integer <= streak), 1
+        );
+
+        -- The decision; rules::check_daily is the same in Rust.
+        if p_now < bytes_earliest(config, p_account_created) then
+            outcome := 'too_young';
+            until := bytes_earliest(config, p_account_created);
+        elsif account.last_daily >= today then
+            outcome := 'claimed';
+            until := (account.last_daily + 1)::timestamp at time zone 'UTC';
+        elsif account.balance > 9223372036854775807 - reward or account.total_received > 9223372036854775807 - reward then
+            outcome := 'overflow';
+        end if;
+        if outcome is not null then
+            insert into processed_interactions (guild_id, interaction_id, part, outcome) values (
+                p_guild_id, p_interaction_id, 'daily', jsonb_build_object('outcome', outcome, 'until', until)
+            );
+            return;
+        end if;
+
+        update bytes_balances b
+        set balance = b.balance + reward,
+            total_received = b.total_received + reward,
+            last_daily = today,
+            streak_count = bytes_claim_daily.streak
+        where b.guild_id = p_guild_id and b.user_id = p_user_id
+        returning b.balance into balance;
+        insert into bytes_transactions (
+            guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount,
+            receiver_balance, streak, created_at
+        ) values (
+            p_guild_id, p_id, 'daily', p_bot_id, p_bot_username, p_user_id, p_username, reward, balance, streak, p_now
+        );
+        outcome := 'done';
+    end if;
+
+    until := (today + 1)::timestamp at time zone 'UTC';
+    select b.key::integer, b.value::integer into next_length, next_multiplier
+    from jsonb_each_text(config.streak_bonuses) b
+    where b.key::integer > streak
+    order by b.key::integer limit 1;
+end
+$$;
+comment on function bytes_claim_daily is
+    'Pays a member''s daily in one round trip: outcome done, or the code of a refusal with its figures.';

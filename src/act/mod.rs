@@ -1,0 +1,106 @@
+//! An act: one thing that one member asked for, however often Discord delivers it.
+
+mod store;
+
+use chrono::{DateTime, Utc};
+use poise::serenity_prelude::{GuildId, InteractionId, UserId};
+use uuid::Uuid;
+
+use crate::Result;
+use crate::db::Database;
+
+/// Of all row ids that are derived from acts; never to change.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6b79_7465_6b65_4570_9572_2061_6374_7301);
+
+/// A user as the ledger names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The Discord id.
+    pub id: UserId,
+    /// The username at the time, at most 100 characters.
+    pub username: String,
+}
+
+impl Person {
+    /// Cuts a username to what the ledger keeps; Discord's own limit is 32 characters.
+    #[must_use]
+    pub fn new(id: UserId, username: &str) -> Self {
+        Self { id, username: username.chars().take(100).collect() }
+    }
+}
+
+/// One thing that one member asked for in a guild.
+///
+/// Its key is the id of the interaction that began it: a second delivery is the same act, and so
+/// is a press of one of its buttons, which carry the key on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// The guild where it happens.
+    pub guild: GuildId,
+    /// Who asked.
+    pub member: Person,
+    /// The bot itself: the other side of what is not between two members.
+    pub bot: Person,
+    /// The interaction that began the act.
+    pub key: InteractionId,
+}
+
+impl Act {
+    /// When the member asked: the time in the key, so that two processes and a late second
+    /// delivery agree on it.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        *self.key.created_at()
+    }
+
+    /// The id of the row that is this act's `part`, such as `transfer`.
+    #[must_use]
+    pub fn row_id(&self, part: &str) -> Uuid {
+        Uuid::new_v5(&NAMESPACE, format!("{}:{part}", self.key).as_bytes())
+    }
+}
+
+/// Records that `part` of an act is being done; `false` if it was recorded before.
+///
+/// For parts that write no row of their own.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn begin_once(db: &Database, act: &Act, part: &str) -> Result<bool> {
+    // A try whose answer was lost has left this token, and so is known for one's own.
+    let token = Uuid::new_v5(&NAMESPACE, format!("{:?}", std::time::Instant::now()).as_bytes());
+    db.settle(|mut connection| async move {
+        store::insert_processed(&mut connection, act, part, token).await
+    })
+    .await
+}
+
+/// Forgets acts that are older than a day: Discord delivers nothing again after that.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn forget_old(db: &Database) -> Result<u64> {
+    db.settle(|mut connection| async move { store::delete_old(&mut connection).await }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acts_time_and_row_ids_come_from_its_key_alone() {
+        let person = |id| Person::new(UserId::new(id), "x");
+        let act = Act {
+            guild: GuildId::new(1),
+            member: person(2),
+            bot: person(3),
+            key: InteractionId::new(175_928_847_299_117_063),
+        };
+
+        assert_eq!(act.now().to_rfc3339(), "2016-04-30T11:18:25.796+00:00");
+        insta::assert_snapshot!(act.row_id("transfer"), @"");
+        assert_ne!(act.row_id("transfer"), act.row_id("starting"));
+    }
+}

@@ -1,0 +1,399 @@
+//! The bot as a whole: built from its configuration, started, stopped. What `main` runs is what
+//! the tests run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poise::serenity_prelude as serenity;
+use serenity::{
+    ApplicationId, Client, GatewayError, Http, HttpBuilder, HttpError, ShardManager, StatusCode,
+};
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use url::Url;
+
+use crate::act::{self, Person};
+use crate::config::{Config, ConfigError, Secret};
+use crate::db::{self, Database, DatabaseError, Server};
+use crate::discord::{self, App};
+use crate::health::{self, Health};
+
+/// How long a clean stop waits for what runs; with the rest of the stop it stays under 8 s.
+const FINISH: Duration = Duration::from_secs(4);
+/// How long start-up waits for an answer of Discord's REST API, tries included.
+const DISCORD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the bot can't start, or had to stop; each is one line for the host.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A variable is missing.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Discord doesn't know the token.
+    #[error(
+        "DISCORD_TOKEN: Discord refused it; reset it in the Developer Portal (Bot, Reset Token) and set the new one"
+    )]
+    Token,
+    /// The REST API can't be reached or is something else.
+    #[error("Discord's API at {address} can't be used: {reason}")]
+    Api {
+        /// Where it was looked for.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Commands can't be registered.
+    #[error(
+        "COMMANDS_GUILD_ID: the commands can't be registered there: {0}; invite the bot with the link that `bytekeeper check` prints"
+    )]
+    CommandsGuild(String),
+    /// A privileged intent is switched off in the portal.
+    #[error(
+        "Discord refused the bot's intents; switch them on in the Developer Portal (Bot, Privileged Gateway Intents): {0}"
+    )]
+    Intents(String),
+    /// The gateway ended for good.
+    #[error("the connection to Discord ended: {0}")]
+    Gateway(String),
+    /// The embedded server ended.
+    #[error("the database ended: {0}")]
+    DatabaseDied(String),
+    /// The folder for the process's own files can't be used.
+    #[error("DATA_DIR: {0}")]
+    DataDir(String),
+}
+
+impl StartError {
+    /// An error of Discord's REST API in a host's words.
+    pub(crate) fn from_discord(config: &Config, error: &serenity::Error) -> Self {
+        api_error(config.api_url.as_ref(), error)
+    }
+}
+
+/// A bot that runs.
+#[derive(Debug)]
+pub struct Bot {
+    app: App,
+    server: Server,
+    shards: Arc<ShardManager>,
+    gateway: JoinHandle<Result<(), serenity::Error>>,
+    ready: watch::Receiver<bool>,
+    sweeper: JoinHandle<()>,
+    health: Health,
+}
+
+impl Bot {
+    /// Starts everything: the database and its tables, the commands at Discord, the gateway.
+    ///
+    /// Returns when the gateway is being dialled; [`ready`](Self::ready) waits until it's up.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; what was started is stopped again.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let token = config.require_token()?;
+        // At the same time: each takes a while, and neither needs the other.
+        let (database, discord) = tokio::join!(database(config), Discord::reach(config, token));
+        let (server, pool) = database?;
+        match Self::connect(config, token, discord, pool.clone(), server).await {
+            Ok(bot) => Ok(bot),
+            Err((error, server)) => {
+                pool.close().await;
+                server.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The part of the start that must give the server back when it fails.
+    async fn connect(
+        config: &Config,
+        token: &Secret,
+        discord: Result<Discord, StartError>,
+        pool: PgPool,
+        server: Server,
+    ) -> Result<Self, (StartError, Server)> {
+        let (tell_ready, ready) = watch::channel(false);
+        let started = async {
+            let discord = discord?;
+            discord.register(config).await?;
+            let app = App::new(Database::new(pool), discord.bot.clone());
+            let client = discord.client(token, app.clone(), tell_ready).await?;
+            let health = health::serve(&config.database.data_dir, &app, &client.shard_manager)
+                .await
+                .map_err(|error| StartError::DataDir(error.to_string()))?;
+            Ok((app, client, health))
+        }
+        .await;
+        let (app, mut client, health) = match started {
+            Ok(started) => started,
+            Err(error) => return Err((error, server)),
+        };
+        Ok(Self {
+            sweeper: tokio::spawn(sweep(app.db.clone())),
+            shards: Arc::clone(&client.shard_manager),
+            gateway: tokio::spawn(async move { client.start().await }),
+            app,
+            server,
+            ready,
+            health,
+        })
+    }
+
+    /// Waits for the gateway's first READY.
+    ///
+    /// # Errors
+    ///
+    /// As [`ended`](Self::ended), if it comes first.
+    pub async fn ready(&mut self) -> Result<(), StartError> {
+        let mut ready = self.ready.clone();
+        tokio::select! {
+            _ = ready.wait_for(|ready| *ready) => Ok(()),
+            error = self.ended() => Err(error),
+        }
+    }
+
+    /// Waits until the bot can't go on: a token or intents that Discord refuses, or a database
+    /// that died. [`stop`](Self::stop) it then.
+    pub async fn ended(&mut self) -> StartError {
+        tokio::select! {
+            ended = &mut self.gateway => match ended {
+                Ok(Ok(())) => StartError::Gateway("it was closed".to_owned()),
+                Ok(Err(error)) => gateway_error(error),
+                Err(error) => StartError::Gateway(error.to_string()),
+            },
+            reason = self.server.died() => StartError::DatabaseDied(reason),
+        }
+    }
+
+    /// The database, for tests and for what looks on from outside.
+    #[must_use]
+    pub fn db(&self) -> &Database {
+        &self.app.db
+    }
+
+    /// Stops cleanly: no new work, what runs finishes, then the pool and the embedded server.
+    ///
+    /// Takes at most 8 s; what hasn't finished by then is rolled back.
+    pub async fn stop(self) {
+        let Self { app, server, shards, gateway, sweeper, health, .. } = self;
+        shards.shutdown_all().await;
+        sweeper.abort();
+        if timeout(FINISH, app.idle()).await.is_err() {
+            tracing::warn!("Some commands did not finish within {} s", FINISH.as_secs());
+        }
+        gateway.abort();
+        drop(health);
+        // Waits for connections in use; what still runs has had its time.
+        if timeout(Duration::from_secs(1), app.db.pool().close()).await.is_err() {
+            tracing::warn!("Some transactions did not finish and are rolled back");
+        }
+        server.stop().await;
+    }
+}
+
+async fn database(config: &Config) -> Result<(Server, PgPool), StartError> {
+    let (server, pool) = db::connect(&config.database).await?;
+    if let Err(error) = db::migrate(&pool).await {
+        pool.close().await;
+        server.stop().await;
+        return Err(error.into());
+    }
+    Ok((server, pool))
+}
+
+/// Forgets old acts, hourly.
+async fn sweep(db: Database) {
+    let mut hourly = interval(Duration::from_secs(60 * 60));
+    hourly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        hourly.tick().await;
+        if let Err(error) = act::forget_old(&db).await {
+            tracing::warn!(%error, "Could not forget old acts: {error}");
+        }
+    }
+}
+
+/// Discord's API, found and asked who we are.
+#[derive(Debug)]
+pub(crate) struct Discord {
+    pub(crate) http: Http,
+    pub(crate) application: serenity::CurrentApplicationInfo,
+    pub(crate) bot: Person,
+    gateway: String,
+    proxy: Option<Url>,
+}
+
+impl Discord {
+    /// Finds the gateway's address without the token, then asks with it who the bot is.
+    ///
+    /// serenity dials Discord's own gateway when it isn't told the address, so a wrong
+    /// `DISCORD_API_URL` must end here, before the token goes anywhere.
+    pub(crate) async fn reach(config: &Config, token: &Secret) -> Result<Self, StartError> {
+        let proxy = config.api_url.clone();
+        let anonymous = http("", proxy.as_ref());
+        let gateway = patient(proxy.as_ref(), || anonymous.get_gateway()).await?.url;
+        let secure =
+            gateway.starts_with("wss://") || (proxy.is_some() && gateway.starts_with("ws://"));
+        if !secure || Url::parse(&gateway).is_err() {
+            return Err(StartError::Api {
+                address: address(proxy.as_ref()),
+                reason: format!("its gateway's address is {gateway:?}"),
+            });
+        }
+        let http = http(token.reveal(), proxy.as_ref());
+        let application = patient(proxy.as_ref(), || http.get_current_application_info()).await?;
+        let user = patient(proxy.as_ref(), || http.get_current_user()).await?;
+        http.set_application_id(application.id);
+        Ok(Self { http, application, bot: Person::new(user.id, &user.name), gateway, proxy })
+    }
+
+    /// Makes the commands known to Discord: in one guild at once, or everywhere.
+    async fn register(&self, config: &Config) -> Result<(), StartError> {
+        let commands = poise::builtins::create_application_commands(&discord::commands());
+        let registered = match config.commands_guild {
+            Some(guild) => self.http.create_guild_commands(guild, &commands).await,
+            None => self.http.create_global_commands(&commands).await,
+        };
+        match registered {
+            Ok(registered) => {
+                tracing::info!(commands = registered.len(), "Registered the commands");
+                Ok(())
+            }
+            Err(error) if config.commands_guild.is_some() => {
+                Err(StartError::CommandsGuild(error.to_string()))
+            }
+            Err(error) => Err(api_error(self.proxy.as_ref(), &error)),
+        }
+    }
+
+    /// A client that will dial the address that the API gave, and no other.
+    async fn client(
+        &self,
+        token: &Secret,
+        app: App,
+        tell_ready: watch::Sender<bool>,
+    ) -> Result<Client, StartError> {
+        let framework = poise::Framework::builder()
+            .options(discord::options())
+            .setup(move |_, _, _| {
+                Box::pin(async move {
+                    tell_ready.send_replace(true);
+                    Ok(app)
+                })
+            })
+            .build();
+        let http = http(token.reveal(), self.proxy.as_ref());
+        http.set_application_id(self.application.id);
+        let mut cache = serenity::cache::Settings::default();
+        cache.cache_users = false;
+        let client = serenity::ClientBuilder::new_with_http(http, discord::needs::intents())
+            .framework(framework)
+            .cache_settings(cache)
+            .await
+            .map_err(|error| api_error(self.proxy.as_ref(), &error))?;
+        client.ws_url.lock().await.clone_from(&self.gateway);
+        Ok(client)
+    }
+
+    /// The id under which the bot is invited.
+    pub(crate) fn application_id(&self) -> ApplicationId {
+        self.application.id
+    }
+}
+
+fn http(token: &str, proxy: Option<&Url>) -> Http {
+    let builder = HttpBuilder::new(token)
+        // Nothing pings by accident, also where a message should forget to say so.
+        .default_allowed_mentions(serenity::CreateAllowedMentions::new());
+    match proxy {
+        Some(url) => builder.proxy(url.as_str().trim_end_matches('/')),
+        None => builder,
+    }
+    .build()
+}
+
+/// Asks Discord again while it fails for a passing reason, within [`DISCORD_PATIENCE`].
+async fn patient<T, F>(proxy: Option<&Url>, call: impl Fn() -> F) -> Result<T, StartError>
+where
+    F: Future<Output = serenity::Result<T>>,
+{
+    let mut pause = Duration::from_millis(250);
+    let mut last = None;
+    let tries = async {
+        loop {
+            match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) if !is_refusal(&error) => {
+                    tracing::warn!(%error, "Discord can't be reached, trying again: {error}");
+                    last = Some(with_causes(&error));
+                    sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(error) => return Err(api_error(proxy, &error)),
+            }
+        }
+    };
+    match timeout(DISCORD_PATIENCE, tries).await {
+        Ok(ended) => ended,
+        Err(_) => Err(StartError::Api {
+            address: address(proxy),
+            reason: last
+                .unwrap_or_else(|| format!("no answer within {} s", DISCORD_PATIENCE.as_secs())),
+        }),
+    }
+}
+
+fn is_refusal(error: &serenity::Error) -> bool {
+    matches!(
+        error,
+        serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) if response.status_code.is_client_error()
+    )
+}
+
+fn api_error(proxy: Option<&Url>, error: &serenity::Error) -> StartError {
+    match error {
+        serenity::Error::Http(HttpError::UnsuccessfulRequest(response))
+            if response.status_code == StatusCode::UNAUTHORIZED =>
+        {
+            StartError::Token
+        }
+        error => StartError::Api { address: address(proxy), reason: with_causes(error) },
+    }
+}
+
+/// An error and what is behind it: "error sending request" alone helps nobody.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn address(proxy: Option<&Url>) -> String {
+    proxy.map_or_else(|| "https://discord.com".to_owned(), |url| format!("{url} (DISCORD_API_URL)"))
+}
+
+fn gateway_error(error: serenity::Error) -> StartError {
+    match error {
+        serenity::Error::Gateway(GatewayError::InvalidAuthentication) => StartError::Token,
+        serenity::Error::Gateway(GatewayError::DisallowedGatewayIntents) => {
+            let privileged = discord::needs::intents() & serenity::GatewayIntents::privileged();
+            let names: Vec<&str> = privileged.iter_names().map(|(name, _)| name).collect();
+            StartError::Intents(names.join(", "))
+        }
+        error => StartError::Gateway(error.to_string()),
+    }
+}

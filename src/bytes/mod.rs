@@ -1,0 +1,331 @@
+//! Bytes, the guild's currency: accounts, transfers, dailies and the leaderboard.
+//!
+//! `commands` speaks Discord, `rules` decides, `store` speaks SQL; the functions here join them.
+//! Transfer and daily are one statement each, a function of the database that locks, decides,
+//! moves and records; what they return is the state after it, also for a second delivery of the
+//! same act.
+
+mod commands;
+pub mod rules;
+mod store;
+
+pub(crate) use commands::{commands, press};
+pub use rules::{Account, Refusal, Settings};
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use poise::serenity_prelude::UserId;
+use sqlx::{Connection, PgPool};
+
+use crate::act::{self, Act, Person};
+use crate::db::Database;
+use crate::{Error, Result};
+
+/// A transfer that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// The giver's bytes after it.
+    pub balance: i64,
+    /// The receiver's bytes after it.
+    pub receiver_balance: i64,
+}
+
+/// A daily that was paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Bytes it paid.
+    pub reward: i64,
+    /// Days of the streak with it.
+    pub streak: i32,
+    /// Bytes of the account after it.
+    pub balance: i64,
+    /// When the next one can be claimed.
+    pub next: DateTime<Utc>,
+    /// The next longer streak with a bonus and its multiplier, if there is one.
+    pub next_bonus: Option<(i32, i32)>,
+}
+
+/// What a change of a balance was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "bytes_transaction_kind", rename_all = "snake_case")]
+pub enum Kind {
+    /// The balance of a new account.
+    Starting,
+    /// A daily.
+    Daily,
+    /// From a member to another.
+    Transfer,
+    /// The price of joining a squad.
+    SquadFee,
+    /// A manager's correction.
+    Adjustment,
+}
+
+/// A line of a member's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it was for.
+    pub kind: Kind,
+    /// Whether the member gave; else they received.
+    pub gave: bool,
+    /// The other side; the bot's own id where it wasn't a member.
+    pub other: UserId,
+    /// Bytes, at least 1.
+    pub amount: i64,
+    /// The giver's words.
+    pub reason: Option<String>,
+    /// When it was asked for.
+    pub at: DateTime<Utc>,
+}
+
+/// A member's place on the leaderboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// 1 is the top; equal values share a rank.
+    pub rank: i64,
+    /// Who.
+    pub member: UserId,
+    /// Bytes.
+    pub value: i64,
+}
+
+/// A page of the leaderboard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// The members on it, best first, at most [`PAGE`].
+    pub standings: Vec<Standing>,
+    /// Which page it is, from 0.
+    pub page: u32,
+    /// How many pages there are, at least 1.
+    pub pages: u32,
+    /// The place of who asked.
+    pub own: Standing,
+}
+
+/// A page of a member's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Newest first, at most [`PAGE`].
+    pub entries: Vec<Entry>,
+    /// Which page it is, from 0.
+    pub page: u32,
+    /// Whether a later page has anything.
+    pub more: bool,
+}
+
+/// Lines of a page.
+pub const PAGE: u32 = 10;
+/// The last page of a history: what it costs to read grows with the page.
+pub const LAST_HISTORY_PAGE: u32 = 99;
+
+/// The acting member's account, opened if this is their first own command.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn own_account(db: &Database, act: &Act) -> Result<Account> {
+    db.settle(|mut connection| async move { store::open_account(&mut connection, act).await }).await
+}
+
+/// Somebody's account, as the acting member may see it; `None` if they have none yet.
+///
+/// The acting member's own account is opened, the other's is not.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn account_of(db: &Database, act: &Act, member: UserId) -> Result<Option<Account>> {
+    db.settle(|mut connection| async move {
+        let own = store::open_account(&mut connection, act).await?;
+        if member == act.member.id {
+            return Ok(Some(own));
+        }
+        store::find_account(&mut connection, act.guild, member).await
+    })
+    .await
+}
+
+/// The account whose balance the acting member shows to everybody, and whether this act does so
+/// for the first time.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<(Option<Account>, bool)> {
+    let account = account_of(db, act, member).await?;
+    Ok((account, act::begin_once(db, act, "share").await?))
+}
+
+/// Sends bytes from the acting member to another and records it in the ledger, once an act.
+///
+/// # Errors
+///
+/// [`Refusal`] if a rule forbids it, and the same again at each delivery of the act; else as
+/// [`Database::settle`].
+pub async fn send(
+    db: &Database,
+    act: &Act,
+    receiver: &Person,
+    amount: i64,
+    reason: Option<&str>,
+) -> Result<Sent> {
+    let sent = db
+        .settle(|mut connection| async move {
+            store::transfer(&mut connection, act, receiver, amount, reason).await
+        })
+        .await?;
+    Ok(sent?)
+}
+
+/// Pays the acting member's daily, once a UTC day.
+///
+/// # Errors
+///
+/// [`Refusal`] if it was claimed already or a rule forbids it; else as [`Database::settle`].
+pub async fn claim_daily(db: &Database, act: &Act) -> Result<Claim> {
+    Ok(db
+        .settle(|mut connection| async move { store::claim_daily(&mut connection, act).await })
+        .await??)
+}
+
+/// A page of what a member gave and received; a page beyond the last is the last there can be.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn history(db: &Database, act: &Act, member: UserId, page: u32) -> Result<History> {
+    let page = page.min(LAST_HISTORY_PAGE);
+    let mut entries = db
+        .settle(|mut connection| async move {
+            store::open_account(&mut connection, act).await?;
+            let (limit, offset) = (i64::from(PAGE) + 1, i64::from(page) * i64::from(PAGE));
+            store::list_history(&mut connection, act.guild, member, limit, offset).await
+        })
+        .await?;
+    let more = entries.len() > PAGE as usize && page < LAST_HISTORY_PAGE;
+    entries.truncate(PAGE as usize);
+    Ok(History { entries, page, more })
+}
+
+/// A page of the guild's leaderboard by balance, and the acting member's own place; a page beyond
+/// the last is the last.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn leaderboard(db: &Database, act: &Act, page: u32) -> Result<Board> {
+    db.settle(|mut connection| async move {
+        let own = store::open_account(&mut connection, act).await?;
+        let (accounts, above) = store::count_above(&mut connection, act.guild, own.balance).await?;
+        let pages = u32::try_from(accounts).unwrap_or(u32::MAX).div_ceil(PAGE).max(1);
+        let page = page.min(pages - 1);
+        let offset = i64::from(page) * i64::from(PAGE);
+        let standings =
+            store::list_by_balance(&mut connection, act.guild, i64::from(PAGE), offset).await?;
+        let own = Standing { rank: above + 1, member: act.member.id, value: own.balance };
+        Ok(Board { standings, page, pages, own })
+    })
+    .await
+}
+
+/// How this guild's economy works.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn settings(db: &Database, act: &Act) -> Result<Settings> {
+    db.settle(|mut connection| async move {
+        store::open_account(&mut connection, act).await?;
+        store::find_settings(&mut connection, act.guild).await
+    })
+    .await
+}
+
+/// What the ledger says of the balances, over all guilds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Accounts there are.
+    pub accounts: i64,
+    /// Rows of the ledger.
+    pub transactions: i64,
+    /// The accounts that differ, at most 10 000.
+    pub differences: Vec<Difference>,
+}
+
+/// An account that differs from its ledger; figures as text, for a sum may leave 64 bits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The guild's id.
+    pub guild_id: String,
+    /// The member's id.
+    pub user_id: String,
+    /// The balance; `None` if there is no account.
+    pub balance: Option<String>,
+    /// The balance that the ledger adds up to.
+    pub ledger_balance: String,
+    /// `total_received` of the account.
+    pub total_received: Option<String>,
+    /// `total_received` by the ledger.
+    pub ledger_received: String,
+    /// `total_sent` of the account.
+    pub total_sent: Option<String>,
+    /// `total_sent` by the ledger.
+    pub ledger_sent: String,
+}
+
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} accounts, {} ledger rows, {} accounts differ",
+            self.accounts,
+            self.transactions,
+            self.differences.len()
+        )?;
+        for difference in &self.differences {
+            writeln!(f, "{difference}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "guild {} member {}:", self.guild_id, self.user_id)?;
+        let figures = [
+            ("balance", &self.balance, &self.ledger_balance),
+            ("total_received", &self.total_received, &self.ledger_received),
+            ("total_sent", &self.total_sent, &self.ledger_sent),
+        ];
+        for (name, account, ledger) in figures {
+            let account = account.as_deref().unwrap_or("no account");
+            if account != ledger {
+                write!(f, " {name} {account}, by the ledger {ledger};")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Proves every account against the ledger, in one snapshot of the database.
+///
+/// # Errors
+///
+/// If Postgres fails.
+pub async fn audit(db: &PgPool) -> Result<Audit> {
+    async {
+        let mut connection = db.acquire().await?;
+        let mut tx = connection
+            .begin_with(
+                "begin isolation level repeatable read, read only; set local statement_timeout = 0",
+            )
+            .await?;
+        let (accounts, transactions) = store::count_ledger(&mut tx).await?;
+        let differences = store::list_differences(&mut tx, 10_000).await?;
+        tx.commit().await?;
+        Ok(Audit { accounts, transactions, differences })
+    }
+    .await
+    .map_err(Error::Database)
+}

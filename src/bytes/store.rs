@@ -1,0 +1,376 @@
+//! The SQL of bytes: one statement a function, no rules.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use poise::serenity_prelude::{GuildId, UserId};
+use sqlx::PgConnection;
+use sqlx::types::{Json, Uuid};
+
+use super::{Account, Claim, Difference, Entry, Kind, Refusal, Sent, Settings, Standing};
+use crate::act::{Act, Person};
+
+/// An id as the tables hold it. Only digits are ever written (`ck_…_user_id`).
+fn user(id: &str) -> UserId {
+    UserId::new(id.parse().expect("the column holds a snowflake"))
+}
+
+/// A press by somebody else carries the act's key too, so the member is part of the id.
+fn starting_id(act: &Act) -> Uuid {
+    act.row_id(&format!("starting:{}", act.member.id))
+}
+
+impl From<Row> for Account {
+    fn from(row: Row) -> Self {
+        Self {
+            balance: row.balance,
+            total_received: row.total_received,
+            total_sent: row.total_sent,
+            last_daily: row.last_daily,
+            streak: row.streak_count,
+            last_transfer: row.last_transfer_at,
+            opened: row.opened_at,
+        }
+    }
+}
+
+/// The columns of an account.
+struct Row {
+    balance: i64,
+    total_received: i64,
+    total_sent: i64,
+    last_daily: Option<NaiveDate>,
+    streak_count: i32,
+    last_transfer_at: Option<DateTime<Utc>>,
+    opened_at: Option<DateTime<Utc>>,
+}
+
+/// The acting member's account, opened if this is their first own command.
+pub(super) async fn open_account(db: &mut PgConnection, act: &Act) -> sqlx::Result<Account> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        select
+            balance as "balance!", total_received as "total_received!", total_sent as "total_sent!",
+            last_daily, streak_count as "streak_count!", last_transfer_at, opened_at
+        from bytes_open($1, $2, $3, $4, $5, $6, $7, $8)
+        "#,
+        act.guild.to_string(),
+        act.member.id.to_string(),
+        act.member.username,
+        *act.member.id.created_at(),
+        act.bot.id.to_string(),
+        act.bot.username,
+        starting_id(act),
+        act.now(),
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(row.into())
+}
+
+/// Somebody's account, if they have one.
+pub(super) async fn find_account(
+    db: &mut PgConnection,
+    guild: GuildId,
+    member: UserId,
+) -> sqlx::Result<Option<Account>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        select balance, total_received, total_sent, last_daily, streak_count, last_transfer_at, opened_at
+        from bytes_balances
+        where guild_id = $1 and user_id = $2
+        "#,
+        guild.to_string(),
+        member.to_string(),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(Account::from))
+}
+
+/// The guild's settings, or the defaults.
+pub(super) async fn find_settings(db: &mut PgConnection, guild: GuildId) -> sqlx::Result<Settings> {
+    let row = sqlx::query!(
+        r#"
+        select
+            starting_balance as "starting_balance!", daily_amount as "daily_amount!",
+            streak_bonuses as "streak_bonuses!: Json<BTreeMap<i32, i32>>", max_transfer as "max_transfer!",
+            transfer_cooldown_hours as "transfer_cooldown_hours!", min_account_age_days as "min_account_age_days!"
+        from bytes_config($1)
+        "#,
+        guild.to_string(),
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Settings {
+        starting_balance: row.starting_balance,
+        daily_amount: row.daily_amount,
+        streak_bonuses: row.streak_bonuses.0,
+        max_transfer: row.max_transfer,
+        transfer_cooldown_hours: row.transfer_cooldown_hours,
+        min_account_age_days: row.min_account_age_days,
+    })
+}
+
+/// Sends bytes, or finds that this act did or was refused, in one round trip.
+pub(super) async fn transfer(
+    db: &mut PgConnection,
+    act: &Act,
+    receiver: &Person,
+    asked: i64,
+    reason: Option<&str>,
+) -> sqlx::Result<Result<Sent, Refusal>> {
+    let row = sqlx::query!(
+        r#"
+        select outcome as "outcome!", balance as "balance!", receiver_balance, bound, until
+        from bytes_transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        "#,
+        act.guild.to_string(),
+        act.key.to_string(),
+        act.row_id("transfer"),
+        starting_id(act),
+        act.now(),
+        act.member.id.to_string(),
+        act.member.username,
+        *act.member.id.created_at(),
+        receiver.id.to_string(),
+        receiver.username,
+        act.bot.id.to_string(),
+        act.bot.username,
+        asked,
+        reason,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(match (row.outcome.as_str(), row.receiver_balance, row.bound, row.until) {
+        ("done", Some(receiver_balance), ..) => Ok(Sent { balance: row.balance, receiver_balance }),
+        ("above_limit", _, Some(max), _) => Err(Refusal::AboveLimit { max }),
+        ("on_cooldown", _, _, Some(until)) => Err(Refusal::OnCooldown { until }),
+        ("too_little", ..) => Err(Refusal::TooLittle { balance: row.balance, asked }),
+        (outcome, _, _, until) => Err(common_refusal(outcome, until)?),
+    })
+}
+
+/// Claims the daily, or finds that this act did or was refused, in one round trip.
+pub(super) async fn claim_daily(
+    db: &mut PgConnection,
+    act: &Act,
+) -> sqlx::Result<Result<Claim, Refusal>> {
+    let row = sqlx::query!(
+        r#"
+        select outcome as "outcome!", reward, streak, balance, until, next_length, next_multiplier
+        from bytes_claim_daily($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "#,
+        act.guild.to_string(),
+        act.key.to_string(),
+        act.row_id("daily"),
+        starting_id(act),
+        act.now(),
+        act.member.id.to_string(),
+        act.member.username,
+        *act.member.id.created_at(),
+        act.bot.id.to_string(),
+        act.bot.username,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(match (row.outcome.as_str(), row.reward, row.streak, row.balance, row.until) {
+        ("done", Some(reward), Some(streak), Some(balance), Some(next)) => Ok(Claim {
+            reward,
+            streak,
+            balance,
+            next,
+            next_bonus: row.next_length.zip(row.next_multiplier),
+        }),
+        ("claimed", .., Some(until)) => Err(Refusal::Claimed { until }),
+        (outcome, .., until) => Err(common_refusal(outcome, until)?),
+    })
+}
+
+/// What transfer and daily may both be refused for.
+fn common_refusal(outcome: &str, until: Option<DateTime<Utc>>) -> sqlx::Result<Refusal> {
+    match (outcome, until) {
+        ("too_young", Some(until)) => Ok(Refusal::TooYoung { until }),
+        ("overflow", _) => Ok(Refusal::Overflow),
+        _ => Err(sqlx::Error::Decode(format!("the outcome {outcome:?} is not known here").into())),
+    }
+}
+
+/// A page of what a member gave and received, newest first.
+pub(super) async fn list_history(
+    db: &mut PgConnection,
+    guild: GuildId,
+    member: UserId,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Entry>> {
+    let rows = sqlx::query!(
+        r#"
+        select
+            kind as "kind!: Kind", giver_id as "giver_id!", receiver_id as "receiver_id!",
+            amount as "amount!", reason, created_at as "created_at!"
+        from (
+            (
+                select * from bytes_transactions
+                where guild_id = $1 and giver_id = $2
+                order by created_at desc
+                limit $3::bigint + $4::bigint
+            )
+            union all
+            (
+                select * from bytes_transactions
+                where guild_id = $1 and receiver_id = $2
+                order by created_at desc
+                limit $3::bigint + $4::bigint
+            )
+        ) as entries
+        order by created_at desc, id
+        limit $3
+        offset $4
+        "#,
+        guild.to_string(),
+        member.to_string(),
+        limit,
+        offset,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let (giver, receiver) = (user(&row.giver_id), user(&row.receiver_id));
+            let gave = giver == member;
+            Entry {
+                kind: row.kind,
+                gave,
+                other: if gave { receiver } else { giver },
+                amount: row.amount,
+                reason: row.reason,
+                at: row.created_at,
+            }
+        })
+        .collect())
+}
+
+/// A page of the guild's accounts by balance; equal balances share a rank and stand in the order
+/// of ids.
+pub(super) async fn list_by_balance(
+    db: &mut PgConnection,
+    guild: GuildId,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Standing>> {
+    let rows = sqlx::query!(
+        r#"
+        select user_id, balance, rank() over (order by balance desc) as "rank!"
+        from bytes_balances
+        where guild_id = $1
+        order by balance desc, length(user_id), user_id
+        limit $2
+        offset $3
+        "#,
+        guild.to_string(),
+        limit,
+        offset,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Standing { rank: row.rank, member: user(&row.user_id), value: row.balance })
+        .collect())
+}
+
+/// How many accounts the guild has, and how many of them hold more than `balance`.
+pub(super) async fn count_above(
+    db: &mut PgConnection,
+    guild: GuildId,
+    balance: i64,
+) -> sqlx::Result<(i64, i64)> {
+    let row = sqlx::query!(
+        r#"
+        select count(*) as "accounts!", count(*) filter (where balance > $2) as "above!"
+        from bytes_balances
+        where guild_id = $1
+        "#,
+        guild.to_string(),
+        balance,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.accounts, row.above))
+}
+
+/// How many accounts and ledger rows there are, over all guilds.
+pub(super) async fn count_ledger(db: &mut PgConnection) -> sqlx::Result<(i64, i64)> {
+    let row = sqlx::query!(
+        r#"
+        select
+            (select count(*) from bytes_balances) as "accounts!",
+            (select count(*) from bytes_transactions) as "transactions!"
+        "#,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.accounts, row.transactions))
+}
+
+/// Recomputes every account from the ledger and lists those that differ, at most `limit`.
+///
+/// Sums are exact beyond 64 bits, so they come as text.
+pub(super) async fn list_differences(
+    db: &mut PgConnection,
+    limit: i64,
+) -> sqlx::Result<Vec<Difference>> {
+    sqlx::query_as!(
+        Difference,
+        r#"
+        with sides as (
+            select
+                guild_id, receiver_id as user_id, amount as received, 0::bigint as given,
+                case when kind in ('transfer', 'daily', 'adjustment') then amount else 0 end as total_received,
+                0::bigint as total_sent
+            from bytes_transactions
+            where receiver_balance is not null
+            union all
+            select
+                guild_id, giver_id, 0, amount, 0,
+                case when kind = 'transfer' then amount else 0 end
+            from bytes_transactions
+            where giver_balance is not null
+        ),
+        ledger as (
+            select
+                guild_id, user_id,
+                sum(received) - sum(given) as balance,
+                sum(total_received) as total_received,
+                sum(total_sent) as total_sent
+            from sides
+            group by guild_id, user_id
+        )
+        select
+            coalesce(account.guild_id, ledger.guild_id) as "guild_id!",
+            coalesce(account.user_id, ledger.user_id) as "user_id!",
+            account.balance::text as "balance?",
+            coalesce(ledger.balance, 0)::text as "ledger_balance!",
+            account.total_received::text as "total_received?",
+            coalesce(ledger.total_received, 0)::text as "ledger_received!",
+            account.total_sent::text as "total_sent?",
+            coalesce(ledger.total_sent, 0)::text as "ledger_sent!"
+        from bytes_balances as account
+        full join ledger on ledger.guild_id = account.guild_id and ledger.user_id = account.user_id
+        where (account.balance, account.total_received, account.total_sent) is distinct from (
+            coalesce(ledger.balance, 0),
+            coalesce(ledger.total_received, 0),
+            coalesce(ledger.total_sent, 0)
+        )
+        order by 1, 2
+        limit $1
+        "#,
+        limit,
+    )
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,347 @@
+//! The environment, read once into a [`Config`].
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use poise::serenity_prelude::GuildId;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// Everything a host can set; `.env.example` describes each variable.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The bot's token; only some commands need it.
+    pub token: Option<Secret>,
+    /// Where Discord's REST API is, without `/api/…`; `None` is Discord itself.
+    pub api_url: Option<Url>,
+    /// The guild in which commands are registered at once; `None` registers them for all guilds.
+    pub commands_guild: Option<GuildId>,
+    /// Where the database is.
+    pub database: DatabaseConfig,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines are written, as `tracing_subscriber`'s `EnvFilter` reads it.
+    pub log_filter: String,
+}
+
+/// Where the database is and how it's reached.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// A `postgres://` address; `None` runs an embedded server in [`data_dir`](Self::data_dir).
+    pub url: Option<Secret>,
+    /// The folder of the embedded server and of the process's own small files.
+    pub data_dir: PathBuf,
+    /// The most connections at once, 1..=1000.
+    pub pool_size: u32,
+    /// How long one attempt to get a connection may take, 100..=60 000 ms.
+    pub acquire_timeout: Duration,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A text that no `Debug`, log line or error shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// One variable that is missing or wrong; its text is one line and holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: found {found}, expected {expected}")]
+pub struct ConfigError {
+    /// The variable's name, or `.env` for the file itself.
+    pub variable: &'static str,
+    /// What stands there, described where it is or may be a secret.
+    pub found: String,
+    /// What would be right.
+    pub expected: &'static str,
+}
+
+impl Config {
+    /// Reads `.env` if there is one (the real environment wins), then the environment.
+    ///
+    /// # Errors
+    ///
+    /// Every variable that is wrong, in the order of `.env.example`.
+    pub fn from_env() -> Result<Self, Vec<ConfigError>> {
+        match dotenvy::dotenv() {
+            Ok(_) => {}
+            Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(vec![dotenv_error(&error)]),
+        }
+        Self::from_lookup(|name| {
+            std::env::var_os(name).map(|value| value.into_string().map_err(drop))
+        })
+    }
+
+    /// Reads the variables through `lookup`, which returns `Err` for a value that is not UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_lookup(
+        lookup: impl Fn(&str) -> Option<Result<String, ()>>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut vars = Vars { lookup, errors: Vec::new() };
+        let token = vars.read("DISCORD_TOKEN", EXPECTED_TOKEN, describe_secret, |text| {
+            looks_like_a_token(text).then(|| Secret::new(text))
+        });
+        let api_url = vars.read(
+            "DISCORD_API_URL",
+            "an http:// or https:// address without a path, such as http://127.0.0.1:8080",
+            quote,
+            api_url,
+        );
+        let commands_guild = vars.read(
+            "COMMANDS_GUILD_ID",
+            "a guild's id, 1 to 20 digits (right-click the guild, Copy Server ID)",
+            quote,
+            |text| text.parse().ok().filter(|&id| id != 0).map(GuildId::new),
+        );
+        let url = vars.read(
+            "DATABASE_URL",
+            "an address postgres://user:password@host:port/database, or nothing for the embedded server",
+            describe_secret,
+            database_url,
+        );
+        let data_dir =
+            vars.read("DATA_DIR", "a folder's path", quote, |text| Some(PathBuf::from(text)));
+        let pool_size =
+            vars.read("DATABASE_POOL_SIZE", "a whole number from 1 to 1000", quote, |text| {
+                text.parse().ok().filter(|size| (1..=1000).contains(size))
+            });
+        let acquire_timeout = vars.read(
+            "DATABASE_ACQUIRE_TIMEOUT_MS",
+            "a whole number of milliseconds from 100 to 60000",
+            quote,
+            |text| {
+                let ms = text.parse().ok().filter(|ms| (100..=60_000).contains(ms));
+                ms.map(Duration::from_millis)
+            },
+        );
+        let log_format = vars.read("LOG_FORMAT", "text or json", quote, |text| match text {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        });
+        let log_filter = vars.read(
+            "RUST_LOG",
+            "levels such as info or bytekeeper=debug,sqlx=warn",
+            quote,
+            |text| EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
+        );
+        if !vars.errors.is_empty() {
+            return Err(vars.errors);
+        }
+        Ok(Self {
+            token,
+            api_url,
+            commands_guild,
+            database: DatabaseConfig {
+                url,
+                data_dir: data_dir.unwrap_or_else(|| PathBuf::from("data")),
+                pool_size: pool_size.unwrap_or(10),
+                acquire_timeout: acquire_timeout.unwrap_or(Duration::from_secs(5)),
+            },
+            log_format: log_format.unwrap_or(LogFormat::Text),
+            log_filter: log_filter.unwrap_or_else(|| "info".to_owned()),
+        })
+    }
+
+    /// The token, for what can't do without.
+    ///
+    /// # Errors
+    ///
+    /// If `DISCORD_TOKEN` is not set.
+    pub fn require_token(&self) -> Result<&Secret, ConfigError> {
+        self.token.as_ref().ok_or_else(|| ConfigError {
+            variable: "DISCORD_TOKEN",
+            found: "nothing".to_owned(),
+            expected: EXPECTED_TOKEN,
+        })
+    }
+}
+
+const EXPECTED_TOKEN: &str =
+    "the bot's token of three parts with dots between (Developer Portal, Bot, Reset Token)";
+
+/// Reads variables one by one and collects what is wrong.
+struct Vars<L> {
+    lookup: L,
+    errors: Vec<ConfigError>,
+}
+
+impl<L: Fn(&str) -> Option<Result<String, ()>>> Vars<L> {
+    /// An empty value counts as unset: that is how compose files pass on what a host left out.
+    fn read<T>(
+        &mut self,
+        variable: &'static str,
+        expected: &'static str,
+        describe: fn(&str) -> String,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let found = match (self.lookup)(variable)? {
+            Ok(text) if text.trim().is_empty() => return None,
+            Ok(text) => match parse(text.trim()) {
+                Some(value) => return Some(value),
+                None => describe(text.trim()),
+            },
+            Err(()) => "bytes that are not UTF-8".to_owned(),
+        };
+        self.errors.push(ConfigError { variable, found, expected });
+        None
+    }
+}
+
+fn quote(text: &str) -> String {
+    let short: String = text.chars().take(60).collect();
+    format!("{short:?}")
+}
+
+fn describe_secret(text: &str) -> String {
+    format!("{} characters of another form (not shown)", text.chars().count())
+}
+
+/// The form that serenity insists on too: three parts of base64, the first of them the id.
+fn looks_like_a_token(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'='))
+    };
+    text.split('.').count() == 3 && text.split('.').all(part)
+}
+
+fn api_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none();
+    plain.then_some(url)
+}
+
+fn database_url(text: &str) -> Option<Secret> {
+    let url = Url::parse(text).ok()?;
+    let usable = matches!(url.scheme(), "postgres" | "postgresql")
+        && text.parse::<sqlx::postgres::PgConnectOptions>().is_ok();
+    usable.then(|| Secret::new(text))
+}
+
+/// A line that can't be read is named by what stands before its `=`: behind it may be a secret.
+fn dotenv_error(error: &dotenvy::Error) -> ConfigError {
+    let found = match error {
+        dotenvy::Error::LineParse(line, _) => {
+            let name: String = line
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .take(40)
+                .collect();
+            format!("a line that can't be read (it begins with {name:?})")
+        }
+        dotenvy::Error::Io(error) => format!("a file that can't be read ({error})"),
+        _ => "a file that can't be read".to_owned(),
+    };
+    ConfigError {
+        variable: ".env",
+        found,
+        expected: "lines of the form NAME=value, quoted if there are spaces",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(vars: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        Config::from_lookup(|name| {
+            vars.iter().find(|(n, _)| *n == name).map(|(_, value)| Ok((*value).to_owned()))
+        })
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn nothing_set_is_the_defaults() {
+        let config = config(&[]).expect("valid");
+
+        assert!(
+            config.token.is_none() && config.api_url.is_none() && config.database.url.is_none()
+        );
+        assert_eq!(config.database.data_dir, PathBuf::from("data"));
+        assert_eq!(config.database.pool_size, 10);
+        assert_eq!(config.database.acquire_timeout, Duration::from_secs(5));
+        assert_eq!((config.log_format, config.log_filter.as_str()), (LogFormat::Text, "info"));
+    }
+
+    #[test]
+    fn an_empty_value_is_as_good_as_none() {
+        assert!(config(&[("DATABASE_URL", ""), ("COMMANDS_GUILD_ID", " ")]).is_ok());
+    }
+
+    #[test]
+    fn each_wrong_value_is_one_line_with_name_finding_and_expectation() {
+        let errors = config(&[
+            ("DISCORD_TOKEN", "hunter2"),
+            ("DISCORD_API_URL", "localhost:80/api"),
+            ("COMMANDS_GUILD_ID", "0"),
+            ("DATABASE_URL", "mysql://root:hunter2@db/x"),
+            ("DATABASE_POOL_SIZE", "0"),
+            ("DATABASE_ACQUIRE_TIMEOUT_MS", "5s"),
+            ("LOG_FORMAT", "xml\nyaml"),
+            ("RUST_LOG", "bytekeeper=loud"),
+        ])
+        .expect_err("all are wrong");
+
+        insta::assert_snapshot!(errors.join("\n"));
+        assert!(!errors.join("\n").contains("hunter2"));
+    }
+
+    #[test]
+    fn no_secret_is_shown_by_debug() {
+        let config = config(&[
+            ("DISCORD_TOKEN", "MTIz.hunter2.abc"),
+            ("DATABASE_URL", "postgres://bot:hunter2@localhost/bot"),
+        ])
+        .expect("valid");
+
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_broken_env_file_is_named_without_its_secret() {
+        let error =
+            dotenv_error(&dotenvy::Error::LineParse("DISCORD_TOKEN='hunter2".to_owned(), 22));
+
+        assert_eq!(
+            error.to_string(),
+            ".env: found a line that can't be read (it begins with \"DISCORD_TOKEN\"), \
+             expected lines of the form NAME=value, quoted if there are spaces"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Acts that end known: what happens when Postgres is slow, away, or lost in mid-act.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{Error, Result};
+
+/// How long an act is tried again before the member is told that it can't be done now.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// How long one try may take before its connection counts as lost. Longer than the server's own
+/// `statement_timeout` (see [`super::pool`]), so that a slow statement ends with an answer.
+const TRY: Duration = Duration::from_secs(15);
+/// The pauses between tries: doubling from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// The pool, with the patience that every act deserves.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: PgPool,
+}
+
+impl Database {
+    /// Wraps a pool.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The pool itself, for start-up, audit and tests.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Asks for a sign of life, once.
+    ///
+    /// # Errors
+    ///
+    /// If there is none within the pool's patience.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        self.pool.acquire().await?.ping().await
+    }
+
+    /// Does an act, again if Postgres was out of reach or lost on the way, until it's known how it
+    /// ended.
+    ///
+    /// The act must be idempotent: asking again is how it's found out whether the first try was
+    /// committed. It's handed a connection at each try.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] if Postgres refused (rolled back); [`Error::Unreachable`] if no try
+    /// reached Postgres; [`Error::Unknown`] if one did, its answer was lost, and Postgres didn't
+    /// come back within 45 s.
+    pub async fn settle<T, F>(&self, act: impl Fn(Held) -> F) -> Result<T>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = PAUSE.0;
+        let mut lost = false;
+        loop {
+            let error = match self.pool.acquire().await {
+                Err(error) => error,
+                Ok(connection) => {
+                    let abandoned = Arc::new(AtomicBool::new(false));
+                    let held =
+                        Held { connection: Some(connection), abandoned: Arc::clone(&abandoned) };
+                    match timeout(TRY, act(held)).await {
+                        Ok(Ok(value)) => return Ok(value),
+                        Ok(Err(error)) => {
+                            match fate(&error) {
+                                Fate::RolledBack => return Err(Error::Database(error)),
+                                Fate::RolledBackByChance => {}
+                                Fate::Unknown => lost = true,
+                            }
+                            error
+                        }
+                        Err(_) => {
+                            lost = true;
+                            abandoned.store(true, Ordering::Relaxed);
+                            sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
+                        }
+                    }
+                }
+            };
+            if Instant::now() + pause >= deadline || matches!(error, sqlx::Error::PoolClosed) {
+                return Err(if lost { Error::Unknown(error) } else { Error::Unreachable(error) });
+            }
+            tracing::debug!(%error, lost, "Postgres didn't answer, trying again: {error}");
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+}
+
+/// A connection of the pool for one try of an act.
+#[derive(Debug)]
+pub struct Held {
+    connection: Option<PoolConnection<Postgres>>,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Deref for Held {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.connection.as_ref().expect("taken only by drop")
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect("taken only by drop")
+    }
+}
+
+impl Drop for Held {
+    /// A connection whose answer never came is cut: given back, it would hold its place in the
+    /// pool until the network noticed.
+    fn drop(&mut self) {
+        if self.abandoned.load(Ordering::Relaxed)
+            && let Some(connection) = self.connection.take()
+        {
+            drop(connection.detach());
+        }
+    }
+}
+
+/// What an error says about the transaction in which it came up.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// The same would happen again.
+    RolledBack,
+    /// Another try may succeed: a deadlock, a time-out, a server that stops or is just starting.
+    RolledBackByChance,
+    /// The connection broke; the commit may have been on its way.
+    Unknown,
+}
+
+fn fate(error: &sqlx::Error) -> Fate {
+    match error {
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // Class 40: serialization failure, deadlock; 55P03: lock timeout; 57014: statement
+            // timeout; 57P0x: shutdown, crash, starting up; 53xxx: out of connections or memory.
+            // https://www.postgresql.org/docs/15/errcodes-appendix.html
+            Some("40001" | "40P01" | "55P03" | "57014" | "57P03") => Fate::RolledBackByChance,
+            // A terminated backend may have been asked to stop just behind its commit.
+            Some("57P01" | "57P02" | "40003") => Fate::Unknown,
+            Some(code) if code.starts_with("53") => Fate::RolledBackByChance,
+            _ => Fate::RolledBack,
+        },
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::WorkerCrashed => Fate::Unknown,
+        _ => Fate::RolledBack,
+    }
+}

@@ -1,0 +1,231 @@
+//! The pool and the migrations: how a process gets its database at start.
+
+use std::fmt;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::embedded::{Embedded, EmbeddedError, Options};
+use crate::config::DatabaseConfig;
+
+/// How long start-up waits for a server that is out of reach or still starting.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// A connection that was idle longer than this is checked before use.
+const TRUSTED_IDLE: Duration = Duration::from_secs(5);
+/// Bounds what a stuck lock can hold up; an act is then rolled back and tried again.
+const SESSION: &str = "set statement_timeout = '10s'; set lock_timeout = '8s'; \
+                       set idle_in_transaction_session_timeout = '30s'; set timezone = 'UTC'";
+
+/// Every migration, forward and back.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Why there is no database.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// The embedded server can't run.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// `DATABASE_URL`'s server didn't answer.
+    #[error("DATABASE_URL: the server can't be reached: {0}")]
+    Unreachable(#[source] sqlx::Error),
+    /// Something between the bot and the server shares sessions.
+    #[error(
+        "DATABASE_URL: {0}; connect to Postgres directly or through a pooler in session mode, \
+         not in transaction mode"
+    )]
+    Pooler(&'static str),
+    /// The tables are those of a newer Bytekeeper, or of something else.
+    #[error("the database doesn't fit this version of Bytekeeper: {0}")]
+    Migrate(#[from] MigrateError),
+    /// The server refused something that start-up needs.
+    #[error("the database refused: {0}")]
+    Refused(#[from] sqlx::Error),
+}
+
+/// Where the database runs.
+pub enum Server {
+    /// A child of this process.
+    Embedded(Embedded),
+    /// Behind `DATABASE_URL`, or another process's embedded server.
+    Elsewhere,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded(_) => "Embedded",
+            Self::Elsewhere => "Elsewhere",
+        })
+    }
+}
+
+impl Server {
+    /// Resolves with the reason when an embedded server ends by itself; never otherwise.
+    pub async fn died(&self) -> String {
+        match self {
+            Self::Embedded(server) => server.died().await.to_string(),
+            Self::Elsewhere => std::future::pending().await,
+        }
+    }
+
+    /// Stops an embedded server: open transactions are rolled back, committed ones are on disk.
+    pub async fn stop(self) {
+        if let Self::Embedded(server) = self
+            && let Err(error) = server.stop().await
+        {
+            tracing::error!(%error, "Could not stop the embedded Postgres: {error}");
+        }
+    }
+}
+
+/// Reaches the database: starts the embedded server, or waits for the one of `DATABASE_URL`, and
+/// proves that it does what the bot needs.
+///
+/// # Errors
+///
+/// [`DatabaseError`], after at most 30 s of trying.
+pub async fn connect(config: &DatabaseConfig) -> Result<(Server, PgPool), DatabaseError> {
+    let Some(url) = &config.url else {
+        let server = Embedded::start(&config.data_dir, Options::default()).await?;
+        let pool = pool(config, server.connect_options());
+        return Ok((Server::Embedded(server), pool));
+    };
+    let options: PgConnectOptions = url.reveal().parse()?;
+    wait_for(&options).await?;
+    let pool = pool(config, options);
+    prove_sessions(&pool).await?;
+    Ok((Server::Elsewhere, pool))
+}
+
+/// Like [`connect`], but joins the embedded server of a bot that is running in the same folder.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn join(config: &DatabaseConfig) -> Result<(Server, PgPool), DatabaseError> {
+    if config.url.is_none()
+        && let Some(running) = Embedded::attach(&config.data_dir).await?
+    {
+        return Ok((Server::Elsewhere, pool(config, running.connect_options())));
+    }
+    connect(config).await
+}
+
+fn pool(config: &DatabaseConfig, options: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(config.pool_size)
+        .acquire_timeout(config.acquire_timeout)
+        // Its check costs each command a round trip: the one below spares a connection in use.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(
+                async move { Ok(meta.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok()) },
+            )
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(SESSION).await.map(drop) })
+        })
+        .connect_lazy_with(options.application_name("bytekeeper"))
+}
+
+/// Tries to connect until the server answers, for at most [`START_PATIENCE`].
+async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let error = match timeout(START_PATIENCE, PgConnection::connect_with(options)).await {
+            Ok(Ok(connection)) => return Ok(connection.close().await?),
+            Ok(Err(error)) => error,
+            Err(_) => sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
+        };
+        // A server that is starting or full may come round; one that refuses the password won't.
+        let refused = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| !matches!(&*code, "57P03" | "53300"));
+        if refused || Instant::now() >= deadline {
+            return Err(DatabaseError::Unreachable(error));
+        }
+        tracing::info!(%error, "Waiting for Postgres: {error}");
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Proves that a session stays one session: LISTEN is heard and an advisory lock is held and freed
+/// by who took it. A pooler in transaction mode breaks both silently.
+async fn prove_sessions(pool: &PgPool) -> Result<(), DatabaseError> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen("bytekeeper_start").await?;
+    sqlx::query("select pg_notify('bytekeeper_start', '')").execute(pool).await?;
+    match timeout(Duration::from_secs(5), listener.recv()).await {
+        Ok(heard) => drop(heard?),
+        Err(_) => return Err(DatabaseError::Pooler("LISTEN/NOTIFY doesn't work through it")),
+    }
+    let mut owner = pool.acquire().await?;
+    let mut other = pool.acquire().await?;
+    let key: i64 = sqlx::query_scalar("select pg_backend_pid()::bigint + (7::bigint << 40)")
+        .fetch_one(&mut *owner)
+        .await?;
+    let held = try_lock(&mut owner, key).await? && !try_lock(&mut other, key).await?;
+    let freed: bool = sqlx::query_scalar("select pg_advisory_unlock($1)")
+        .bind(key)
+        .fetch_one(&mut *owner)
+        .await?;
+    if held && freed {
+        Ok(())
+    } else {
+        Err(DatabaseError::Pooler("advisory locks don't work through it"))
+    }
+}
+
+async fn try_lock(connection: &mut PgConnection, key: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(key).fetch_one(connection).await
+}
+
+/// The version of the server, such as `15.18`.
+///
+/// # Errors
+///
+/// If the server can't be asked.
+pub async fn version(pool: &PgPool) -> Result<String, DatabaseError> {
+    let version: String = sqlx::query_scalar("show server_version").fetch_one(pool).await?;
+    Ok(version.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// Brings the tables forward to this version, under a lock that other processes wait for.
+///
+/// # Errors
+///
+/// [`DatabaseError::Migrate`] if the tables are newer than this version, or were changed by hand.
+pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
+    let mut connection = pool.acquire().await?;
+    // A migration may rewrite a large table, and waits for another process's migration.
+    connection.execute("set statement_timeout = 0; set lock_timeout = 0").await?;
+    MIGRATOR.run(&mut *connection).await?;
+    connection.detach().close().await?;
+    Ok(())
+}
+
+/// Takes the newest `steps` migrations back; returns how many there were to take.
+///
+/// # Errors
+///
+/// As [`migrate`].
+pub async fn migrate_down(pool: &PgPool, steps: usize) -> Result<usize, DatabaseError> {
+    let mut connection = pool.acquire().await?;
+    connection.execute("set statement_timeout = 0; set lock_timeout = 0").await?;
+    let mut applied: Vec<i64> =
+        sqlx::query_scalar("select version from _sqlx_migrations order by version desc")
+            .fetch_all(&mut *connection)
+            .await?;
+    let taken = steps.min(applied.len());
+    let target = applied.drain(..).nth(steps).unwrap_or(0);
+    if taken > 0 {
+        MIGRATOR.undo(&mut *connection, target).await?;
+    }
+    connection.detach().close().await?;
+    Ok(taken)
+}

@@ -1,0 +1,274 @@
+//! One answer to each interaction, in time.
+//!
+//! Discord wants a first answer within 3 s of an interaction and gives its token 15 minutes
+//! (<https://discord.com/developers/docs/interactions/receiving-and-responding>). The work's own
+//! reply is the first answer if it's there within [`IN_TIME`]; else the answer is deferred, seen
+//! only by who acted, and the reply follows when the work ends.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use poise::futures_util::FutureExt;
+use poise::serenity_prelude as serenity;
+use serenity::{
+    CreateInteractionResponse as Response, CreateInteractionResponseMessage, Http, HttpError,
+    InteractionId,
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::reply::{Audience, Reply};
+use super::{App, Refusal};
+use crate::{Error, Result};
+
+/// How long the work may take before its answer is deferred.
+const IN_TIME: Duration = Duration::from_secs(2);
+/// The pauses before another try of an answer that Discord didn't take; a first answer must stay
+/// within its 3 s.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(500)];
+/// Discord's code of an answer to an interaction that has one.
+const ALREADY_ACKNOWLEDGED: isize = 40_060;
+
+/// Where an interaction's answer goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) http: &'a Http,
+    pub(super) app: &'a App,
+    pub(super) id: InteractionId,
+    pub(super) token: &'a str,
+    /// What was asked for, in the log's words: `/bytes send`, `bytes:board`.
+    pub(super) what: &'a str,
+    pub(super) place: Place,
+}
+
+/// Where the reply to an interaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a message of its own.
+    New,
+    /// In the message that the pressed button stands on.
+    OnMessage,
+}
+
+/// What work comes to: a reply, and for a button perhaps a second one that everybody sees.
+#[derive(Debug)]
+pub struct Replies {
+    first: Reply,
+    then: Option<Reply>,
+}
+
+impl From<Reply> for Replies {
+    fn from(first: Reply) -> Self {
+        Self { first, then: None }
+    }
+}
+
+impl Replies {
+    /// Another message behind the first.
+    #[must_use]
+    pub fn then(first: Reply, then: Reply) -> Self {
+        Self { first, then: Some(then) }
+    }
+}
+
+impl Asked<'_> {
+    /// Does the work and answers with what it comes to.
+    ///
+    /// What goes wrong in answering is logged: the work is done by then, and an error would read
+    /// as if it were not.
+    pub(super) async fn answer(self, work: impl Future<Output = Result<Replies>>) {
+        let _running = self.app.running();
+        let started = Instant::now();
+        let work = async {
+            match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(result) => result,
+                Err(panic) => Err(Error::Panic(panic_text(panic.as_ref()))),
+            }
+        };
+        tokio::pin!(work);
+        let answered = match timeout_at(started + IN_TIME, &mut work).await {
+            Ok(result) => self.at_once(self.words(result)).await,
+            Err(_) => {
+                let (deferred, result) = tokio::join!(self.defer(), work);
+                let replies = self.words(result);
+                match deferred {
+                    Ok(true) => self.late(replies).await,
+                    // An earlier delivery answers.
+                    Ok(false) => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match answered {
+            Ok(()) => {
+                tracing::debug!(what = self.what, interaction.id = %self.id, duration_ms, "Answered")
+            }
+            Err(error) => tracing::warn!(
+                what = self.what, interaction.id = %self.id, duration_ms, %error,
+                "Could not answer {}: {error}", self.what
+            ),
+        }
+    }
+
+    /// Takes the buttons off the message that one was pressed on too late, and says so.
+    pub(super) async fn expire(self) {
+        let _running = self.app.running();
+        let bare =
+            Response::UpdateMessage(CreateInteractionResponseMessage::new().components(Vec::new()));
+        let said = async {
+            if self.first(&bare).await? {
+                self.follow(&Reply::refused(&Refusal::Expired.to_string())).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = said.await {
+            tracing::warn!(what = self.what, interaction.id = %self.id, %error, "Could not say that {} expired: {error}", self.what);
+        }
+    }
+
+    /// The reply that a result reads as; the one place where an error becomes words and a log line.
+    fn words(&self, result: Result<Replies>) -> (Place, Replies) {
+        let error = match result {
+            Ok(replies) => return (self.place, replies),
+            Err(error) => error,
+        };
+        let reply = match &error {
+            Error::Bytes(refusal) => Reply::refused(&refusal.to_string()),
+            Error::Interaction(refusal) => Reply::refused(&refusal.to_string()),
+            _ => self.failed(&error),
+        };
+        (Place::New, reply.into())
+    }
+
+    fn failed(&self, error: &Error) -> Reply {
+        let reference = reference(self.id);
+        tracing::error!(what = self.what, interaction.id = %self.id, reference, ?error, "{} failed: {error}", self.what);
+        let what = match error {
+            Error::Unreachable(_) => {
+                "My database can't be reached, so I did nothing. Please try again in a few minutes."
+                    .to_owned()
+            }
+            Error::Unknown(_) => {
+                "My database stopped answering while I worked, so I don't know whether this \
+                                  was done. Look at `/bytes history` before you try again."
+                    .to_owned()
+            }
+            Error::Database(_) => "Something went wrong and nothing was changed.".to_owned(),
+            _ => "Something went wrong.".to_owned(),
+        };
+        Reply::failed(&format!("{what}\n-# Reference: {reference}"))
+    }
+
+    async fn at_once(&self, (place, replies): (Place, Replies)) -> Result<()> {
+        let message = replies.first.message();
+        let response = match place {
+            Place::New => Response::Message(message),
+            Place::OnMessage => Response::UpdateMessage(message),
+        };
+        if self.first(&response).await?
+            && let Some(then) = replies.then
+        {
+            self.follow(&then).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether this delivery is the one that answers.
+    async fn defer(&self) -> Result<bool> {
+        let response = match self.place {
+            Place::New => Response::Defer(CreateInteractionResponseMessage::new().ephemeral(true)),
+            Place::OnMessage => Response::Acknowledge,
+        };
+        self.first(&response).await
+    }
+
+    /// The reply behind a deferred answer, which only who acted sees.
+    async fn late(&self, (place, replies): (Place, Replies)) -> Result<()> {
+        let in_own_message = self.place == Place::New;
+        if in_own_message && replies.first.audience() == Audience::Everyone {
+            self.edit(&Reply::done()).await?;
+            self.follow(&replies.first).await?;
+        } else if in_own_message || place == Place::OnMessage {
+            self.edit(&replies.first).await?;
+        } else {
+            self.follow(&replies.first).await?;
+        }
+        if let Some(then) = replies.then {
+            self.follow(&then).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a first answer; `false` if Discord has one already.
+    async fn first(&self, response: &Response) -> Result<bool> {
+        let sent = retried(|| {
+            self.http.create_interaction_response(self.id, self.token, response, Vec::new())
+        })
+        .await;
+        match sent {
+            Err(error) if discord_code(&error) == Some(ALREADY_ACKNOWLEDGED) => Ok(false),
+            sent => Ok(sent.map(|()| true)?),
+        }
+    }
+
+    async fn edit(&self, reply: &Reply) -> Result<()> {
+        let edit = reply.edit();
+        retried(|| self.http.edit_original_interaction_response(self.token, &edit, Vec::new()))
+            .await?;
+        Ok(())
+    }
+
+    async fn follow(&self, reply: &Reply) -> Result<()> {
+        let followup = reply.followup();
+        // Once only: a message whose answer was lost would be posted twice.
+        self.http.create_followup_message(self.token, &followup, Vec::new()).await?;
+        Ok(())
+    }
+}
+
+/// Tries again what Discord didn't take for a reason of its own.
+async fn retried<T, F>(call: impl Fn() -> F) -> serenity::Result<T>
+where
+    F: Future<Output = serenity::Result<T>>,
+{
+    for pause in PAUSES {
+        match call().await {
+            Err(error) if is_passing(&error) => sleep(pause).await,
+            result => return result,
+        }
+    }
+    call().await
+}
+
+/// Whether another try may succeed: Discord's fault, or the network's.
+fn is_passing(error: &serenity::Error) -> bool {
+    match error {
+        serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) => {
+            response.status_code.is_server_error()
+        }
+        serenity::Error::Http(HttpError::Request(_)) => true,
+        _ => false,
+    }
+}
+
+fn discord_code(error: &serenity::Error) -> Option<isize> {
+    match error {
+        serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) => {
+            Some(response.error.code)
+        }
+        _ => None,
+    }
+}
+
+/// A short name of a failure that stands in the reply and in the log.
+fn reference(id: InteractionId) -> String {
+    // The low 12 bits of a snowflake are a counter that is nearly always small.
+    format!("{:08X}", (id.get() >> 12) & 0xFFFF_FFFF)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
+}
