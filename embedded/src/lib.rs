@@ -55,6 +55,7 @@ impl Default for Options {
 /// A Postgres server of our own in a data folder.
 ///
 /// Dropping it asks the server to stop and doesn't wait.
+#[derive(Debug)]
 pub struct Embedded {
     server: Server,
     folder: Folder,

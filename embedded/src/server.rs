@@ -23,6 +23,7 @@ const IMMEDIATE_SHUTDOWN: Duration = Duration::from_secs(2);
 /// How long the processes of a killed server may stay attached to its memory.
 const REMAINS_PATIENCE: Duration = Duration::from_secs(5);
 
+#[derive(Debug)]
 pub(super) struct Server {
     pid: Pid,
     cluster: PathBuf,

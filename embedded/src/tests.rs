@@ -35,7 +35,7 @@ async fn start(folder: &Path, options: Options) -> Embedded {
 }
 
 async fn refusal(folder: &Path) -> String {
-    Embedded::start(folder, quick()).await.err().expect("the start is refused").to_string()
+    Embedded::start(folder, quick()).await.expect_err("the start is refused").to_string()
 }
 
 async fn text(options: &PgConnectOptions, sql: &'static str) -> String {
@@ -145,7 +145,7 @@ async fn an_owner_says_where_it_serves() {
 /// Runs an owner in another process and kills it once its row is kept; returns its server's process id.
 async fn orphan(folder: &Path) -> i32 {
     let mut owner = Command::new(env::current_exe().expect("this test's program"))
-        .args(["--exact", "db::embedded::tests::an_owner_says_where_it_serves"])
+        .args(["--exact", "tests::an_owner_says_where_it_serves"])
         .env(OWNED_FOLDER, folder)
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -235,8 +235,7 @@ async fn without_postgres_the_error_says_where_was_looked_and_how_to_install_it(
     let folder = folder();
     let said = Embedded::start_from(folder.path(), &quick(), &nowhere())
         .await
-        .err()
-        .expect("a refusal")
+        .expect_err("a refusal")
         .to_string();
     assert!(
         said.contains("PATH, /nonexistent/*/bin") && said.contains("apt-get install postgresql"),
@@ -247,8 +246,7 @@ async fn without_postgres_the_error_says_where_was_looked_and_how_to_install_it(
         Places { pg_bindir: Some("/nonexistent/bin".into()), ..Places::from_environment() };
     let said = Embedded::start_from(folder.path(), &quick(), &places)
         .await
-        .err()
-        .expect("a refusal")
+        .expect_err("a refusal")
         .to_string();
     assert!(said.contains("PG_BINDIR=/nonexistent/bin"), "{said}");
 }

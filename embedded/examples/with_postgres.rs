@@ -15,7 +15,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
-use bytekeeper::db::embedded::{Embedded, Options};
+use embedded_postgres::{Embedded, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
