@@ -302,7 +302,7 @@ fn history_line(entry: &Entry) -> String {
     format!("{} **{sign}{}** {what}{reason}", relative(entry.at), grouped(entry.amount))
 }
 
-fn info_embed(settings: &Settings) -> CreateEmbed {
+pub(super) fn info_embed(settings: &Settings) -> CreateEmbed {
     let bonuses: Vec<String> = settings
         .streak_bonuses
         .iter()

@@ -8,6 +8,8 @@
 mod commands;
 pub mod rules;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use commands::{commands, press};
 pub use rules::{Account, Refusal, Settings};

@@ -198,7 +198,8 @@ fn common_refusal(outcome: &str, until: Option<DateTime<Utc>>) -> sqlx::Result<R
     }
 }
 
-/// A page of what a member gave and received, newest first.
+/// A page of what a member gave and received, newest first; a starting balance before the act that
+/// brought it.
 pub(super) async fn list_history(
     db: &mut PgConnection,
     guild: GuildId,
@@ -215,18 +216,18 @@ pub(super) async fn list_history(
             (
                 select * from bytes_transactions
                 where guild_id = $1 and giver_id = $2
-                order by created_at desc
+                order by created_at desc, kind desc, id
                 limit $3::bigint + $4::bigint
             )
             union all
             (
                 select * from bytes_transactions
                 where guild_id = $1 and receiver_id = $2
-                order by created_at desc
+                order by created_at desc, kind desc, id
                 limit $3::bigint + $4::bigint
             )
         ) as entries
-        order by created_at desc, id
+        order by created_at desc, kind desc, id
         limit $3
         offset $4
         "#,

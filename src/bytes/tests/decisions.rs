@@ -1,0 +1,188 @@
+//! The decisions of the database are those of [`rules`](super::super::rules).
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use sqlx::PgPool;
+use tokio::runtime::Handle;
+
+use super::super::rules::{check_daily, check_transfer};
+use super::super::{Account, Refusal, Settings, claim_daily, send};
+use super::{GUILD, account, act, database, noon, person};
+use crate::{Error, Result};
+
+#[derive(Debug, Clone)]
+struct Case {
+    settings: Settings,
+    actor: Account,
+    other: Option<Account>,
+    amount: i64,
+    now: DateTime<Utc>,
+}
+
+/// Small figures, and those at the edge of 64 bits.
+fn figure() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => 0..=2_000_i64, 1 => (i64::MAX - 2_000)..=i64::MAX]
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let bonuses = prop::collection::btree_map(1..=70_i32, 1..=256_i32, 0..5);
+    (
+        0..=200_i64,
+        1..=1_000_i64,
+        bonuses,
+        1..=2_000_i64,
+        prop_oneof![Just(0), 0..=168_i32],
+        prop_oneof![Just(0), 0..=365_i32],
+    )
+        .prop_map(
+            |(starting_balance, daily_amount, streak_bonuses, max_transfer, hours, days)| {
+                Settings {
+                    starting_balance,
+                    daily_amount,
+                    streak_bonuses,
+                    max_transfer,
+                    transfer_cooldown_hours: hours,
+                    min_account_age_days: days,
+                }
+            },
+        )
+}
+
+fn opened_account() -> impl Strategy<Value = Account> {
+    let last_daily =
+        prop::option::of((0..6_u64).prop_map(|day| (noon(1) + Days::new(day)).date_naive()));
+    let last_transfer =
+        prop::option::of((0..200_i64).prop_map(|hours| noon(1) + TimeDelta::hours(hours)));
+    (
+        figure(),
+        figure(),
+        figure(),
+        last_daily,
+        prop_oneof![0..=70_i32, Just(i32::MAX)],
+        last_transfer,
+    )
+        .prop_map(
+            |(balance, total_received, total_sent, last_daily, streak, last_transfer)| Account {
+                balance,
+                total_received,
+                total_sent,
+                last_daily,
+                streak,
+                last_transfer,
+                opened: Some(noon(1)),
+            },
+        )
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let now = (0..6 * 24 * 60_i64).prop_map(|minutes| noon(1) + TimeDelta::minutes(minutes));
+    (settings(), opened_account(), prop::option::of(opened_account()), 1..=2_500_i64, now).prop_map(
+        |(settings, actor, other, amount, now)| Case { settings, actor, other, amount, now },
+    )
+}
+
+#[sqlx::test]
+async fn the_database_decides_as_the_rules_do(pool: PgPool) {
+    let handle = Handle::current();
+    let run = move || {
+        let mut runner =
+            TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
+        runner.run(&case(), |case| handle.block_on(decide_both_ways(&pool, case)))
+    };
+    tokio::task::spawn_blocking(run)
+        .await
+        .expect("no panic")
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+async fn decide_both_ways(pool: &PgPool, case: Case) -> Result<(), TestCaseError> {
+    let Case { settings, actor, other, amount, now } = case;
+    // The actor's Discord account is 30 days older than noon of March 1st.
+    let mut act = act(1, now, 0);
+    act.member.id = super::snowflake(noon(1) - Days::new(30), 1).into();
+    let created = *act.member.id.created_at();
+    let receiver = person(2);
+    let before = (actor.clone(), other.clone().unwrap_or_default());
+
+    store(
+        pool,
+        &settings,
+        &[(act.member.id.get(), Some(&actor)), (receiver.id.get(), other.as_ref())],
+    )
+    .await;
+    let sent = refusal(send(&database(pool), &act, &receiver, amount, None).await)?;
+    let expected = check_transfer(&settings, &before.0, &before.1, amount, created, now);
+    prop_assert_eq!(sent.as_ref().map(drop), expected.as_ref().map(drop), "transfer");
+    if let Ok(sent) = sent {
+        prop_assert_eq!(sent.balance, before.0.balance - amount);
+        prop_assert_eq!(sent.receiver_balance, before.1.balance + amount);
+    } else {
+        prop_assert_eq!(account(pool, 2).await, other.clone(), "a refusal changes nothing");
+    }
+
+    store(pool, &settings, &[(act.member.id.get(), Some(&actor)), (receiver.id.get(), None)]).await;
+    let claim = refusal(claim_daily(&database(pool), &act).await)?;
+    let expected = check_daily(&settings, &actor, created, now);
+    prop_assert_eq!(
+        claim.as_ref().map(|claim| (claim.reward, claim.streak)).map_err(Clone::clone),
+        expected,
+        "daily"
+    );
+    Ok(())
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T>) -> Result<Result<T, Refusal>, TestCaseError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Error::Bytes(refusal)) => Ok(Err(refusal)),
+        Err(error) => Err(TestCaseError::fail(error.to_string())),
+    }
+}
+
+/// Replaces everything by these settings and accounts.
+async fn store(pool: &PgPool, settings: &Settings, accounts: &[(u64, Option<&Account>)]) {
+    sqlx::raw_sql(
+        "truncate bytes_configs, bytes_balances, bytes_transactions, processed_interactions",
+    )
+    .execute(pool)
+    .await
+    .expect("valid");
+    let bonuses: &BTreeMap<i32, i32> = &settings.streak_bonuses;
+    sqlx::query(
+        "insert into bytes_configs (guild_id, starting_balance, daily_amount, streak_bonuses, max_transfer, \
+         transfer_cooldown_hours, min_account_age_days) values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(GUILD.to_string())
+    .bind(settings.starting_balance)
+    .bind(settings.daily_amount)
+    .bind(sqlx::types::Json(bonuses))
+    .bind(settings.max_transfer)
+    .bind(settings.transfer_cooldown_hours)
+    .bind(settings.min_account_age_days)
+    .execute(pool)
+    .await
+    .expect("valid");
+    for (id, account) in accounts {
+        let Some(account) = account else { continue };
+        let last_daily: Option<NaiveDate> = account.last_daily;
+        sqlx::query(
+            "insert into bytes_balances (guild_id, user_id, balance, total_received, total_sent, last_daily, \
+             streak_count, last_transfer_at, opened_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(GUILD.to_string())
+        .bind(id.to_string())
+        .bind(account.balance)
+        .bind(account.total_received)
+        .bind(account.total_sent)
+        .bind(last_daily)
+        .bind(account.streak)
+        .bind(account.last_transfer)
+        .bind(account.opened)
+        .execute(pool)
+        .await
+        .expect("valid");
+    }
+}

@@ -1,0 +1,81 @@
+//! The operations on a real Postgres, a database a test.
+
+mod decisions;
+mod looks;
+mod operations;
+mod races;
+mod schema;
+
+use chrono::{DateTime, TimeZone, Utc};
+use poise::serenity_prelude::{GuildId, InteractionId, UserId};
+use sqlx::PgPool;
+
+use super::Account;
+use crate::act::{Act, Person};
+use crate::db::Database;
+
+const GUILD: GuildId = GuildId::new(1);
+
+/// Noon of a day in March 2026, UTC.
+fn noon(day: u32) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 3, day, 12, 0, 0).single().expect("a day of March")
+}
+
+/// The snowflake of an instant; `n` tells those of one millisecond apart.
+fn snowflake(at: DateTime<Utc>, n: u64) -> u64 {
+    let ms = u64::try_from(at.timestamp_millis() - 1_420_070_400_000).expect("after 2015");
+    ms << 22 | n
+}
+
+/// The `n`th member, whose Discord account is from January 2020.
+fn person(n: u64) -> Person {
+    let made = Utc.with_ymd_and_hms(2020, 1, 1, 0, 0, 0).single().expect("a day");
+    Person::new(UserId::new(snowflake(made, n)), &format!("member{n}"))
+}
+
+/// An act of the `member`th member at an instant, the `n`th of that instant.
+fn act(member: u64, at: DateTime<Utc>, n: u64) -> Act {
+    Act {
+        guild: GUILD,
+        member: person(member),
+        bot: person(0),
+        key: InteractionId::new(snowflake(at, n)),
+    }
+}
+
+fn database(pool: &PgPool) -> Database {
+    Database::new(pool.clone())
+}
+
+/// A member's account as it stands, without opening it.
+async fn account(pool: &PgPool, member: u64) -> Option<Account> {
+    let mut connection = pool.acquire().await.expect("a connection");
+    super::store::find_account(&mut connection, GUILD, person(member).id).await.expect("readable")
+}
+
+async fn balance(pool: &PgPool, member: u64) -> i64 {
+    account(pool, member).await.map_or(-1, |account| account.balance)
+}
+
+/// Sets settings for the guild: `max_transfer = 5, transfer_cooldown_hours = 2`.
+async fn configure(pool: &PgPool, settings: &str) {
+    let sql = format!(
+        "insert into bytes_configs (guild_id) values ('{GUILD}') on conflict do nothing; \
+         update bytes_configs set {settings} where guild_id = '{GUILD}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.expect("valid settings");
+}
+
+/// Rows of the ledger.
+async fn ledger_rows(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("select count(*) from bytes_transactions")
+        .fetch_one(pool)
+        .await
+        .expect("readable")
+}
+
+/// Proves the ledger against the balances.
+async fn assert_clean(pool: &PgPool) {
+    let audit = super::audit(pool).await.expect("readable");
+    assert!(audit.differences.is_empty(), "{audit}");
+}
