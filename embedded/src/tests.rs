@@ -217,7 +217,14 @@ async fn a_dead_servers_number_that_a_living_process_has_again_does_not_stop_the
     let folder = folder();
     let pid = orphan(folder.path()).await;
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is killed");
-    let mut other = Command::new("sleep").arg("60").kill_on_drop(true).spawn().expect("a process");
+    // Postgres minds the processes of its own account.
+    let account = Account::for_server().expect("an account");
+    let mut other = account
+        .command(Path::new("sleep"), Path::new("/"))
+        .arg("60")
+        .kill_on_drop(true)
+        .spawn()
+        .expect("a process");
     let number = other.id().expect("a living process").to_string();
     for file in ["postgres/postmaster.pid", "socket/.s.PGSQL.5432.lock"] {
         let path = folder.path().join(file);
