@@ -313,7 +313,8 @@ fn http(token: &str, proxy: Option<&Url>) -> Http {
         // Nothing pings by accident, also where a message should forget to say so.
         .default_allowed_mentions(serenity::CreateAllowedMentions::new());
     match proxy {
-        Some(url) => builder.proxy(url.as_str().trim_end_matches('/')),
+        // serenity's limiter sends what passes it to Discord itself, past the proxy.
+        Some(url) => builder.proxy(url.as_str().trim_end_matches('/')).ratelimiter_disabled(true),
         None => builder,
     }
     .build()

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::markdown::{Line, Style, lines};
 pub use self::time::relative;
-use crate::Id;
+use crate::{Id, Seen};
 
 /// How to draw: for which width and clock, and by which names.
 #[derive(Clone, Debug)]
@@ -39,21 +39,28 @@ pub struct Names {
     pub channels: HashMap<Id, String>,
 }
 
-/// Draws what a message holds, each line without its end.
+/// Draws what a message holds: text, embeds, files, buttons.
 #[must_use]
-pub fn message(content: &str, embeds: &[Value], components: &[Value], look: &Look) -> Vec<String> {
-    let mut drawn = lines(content, Style::PLAIN, look, look.width);
-    let mut painted: Vec<String> = drawn.drain(..).map(|line| line.paint(look.color)).collect();
-    for embed in embeds {
-        let bar = bar(&embed["color"], look.color);
-        let lines = embed_lines(embed, look, look.width - 2);
-        painted.extend(
-            lines
-                .iter()
-                .map(|line| format!("{bar} {}", line.paint(look.color)).trim_end().to_owned()),
-        );
+pub fn message(seen: &Seen, look: &Look) -> Vec<String> {
+    if seen.thinking {
+        return vec![Line::new("is thinking …", Style::DIM).paint(look.color)];
     }
-    for component in components {
+    let mut painted: Vec<String> = lines(&seen.content, Style::PLAIN, look, look.width)
+        .iter()
+        .map(|line| line.paint(look.color))
+        .collect();
+    for embed in &seen.embeds {
+        let bar = bar(&embed["color"], look.color);
+        painted.extend(embed_lines(embed, look, look.width - 2).iter().map(|line| {
+            let line = line.paint(look.color);
+            format!("{bar} {line}").trim_end().to_owned()
+        }));
+    }
+    let mut drawn = Vec::new();
+    for file in &seen.attachments {
+        drawn.push(Line::new(&format!("[file: {}]", text(&file["filename"])), Style::DIM));
+    }
+    for component in &seen.components {
         component_lines(component, look, &mut drawn);
     }
     painted.extend(drawn.iter().map(|line| line.paint(look.color)));

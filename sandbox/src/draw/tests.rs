@@ -19,9 +19,33 @@ fn look() -> Look {
     }
 }
 
+fn seen(content: &str) -> Seen {
+    Seen {
+        id: 100,
+        channel: 9,
+        author: "Bytekeeper".to_owned(),
+        author_id: 50,
+        content: content.to_owned(),
+        embeds: Vec::new(),
+        components: Vec::new(),
+        attachments: Vec::new(),
+        ephemeral: false,
+        thinking: false,
+        edited: false,
+        dm: false,
+        pings: false,
+        pinged: Vec::new(),
+        interaction: None,
+    }
+}
+
+fn drawn(seen: &Seen) -> String {
+    message(seen, &look()).join("\n")
+}
+
 /// The drawing of a text alone.
 fn said(content: &str) -> String {
-    message(content, &[], &[], &look()).join("\n")
+    drawn(&seen(content))
 }
 
 #[test]
@@ -140,7 +164,7 @@ fn a_reply_is_drawn_with_its_embed_and_buttons() {
             {"label": "Bytes", "value": "b", "default": true}, {"label": "Streak", "value": "s"},
         ]}]}),
     ];
-    insta::assert_snapshot!(message("<@2>", &[embed], &rows, &look()).join("\n"), @"
+    insta::assert_snapshot!(drawn(&Seen { embeds: vec![embed], components: rows.into(), ..seen("<@2>") }), @"
         @bob
         ┃ Bytekeeper
         ┃ Balance
@@ -164,12 +188,17 @@ fn a_reply_is_drawn_with_its_embed_and_buttons() {
 }
 
 #[test]
+fn a_deferred_reply_is_thinking_and_files_are_named() {
+    assert_eq!(drawn(&Seen { thinking: true, ..seen("") }), "is thinking …");
+    let file = json!({"id": "1", "filename": "cases.csv"});
+    assert_eq!(drawn(&Seen { attachments: vec![file], ..seen("here") }), "here\n[file: cases.csv]");
+}
+
+#[test]
 fn colour_is_escape_sequences_around_the_same_text() {
     let look = Look { color: true, ..look() };
     let embed = json!({"color": 0xFE_E7_5C, "description": "**no** `x`"});
-    insta::assert_snapshot!(message("<@1>", &[embed], &[], &look).join("\n").escape_debug(), @r"
-        \u{1b}[94m@ada\u{1b}[0m\n\u{1b}[38;2;254;231;92m┃\u{1b}[0m \u{1b}[1mno\u{1b}[0m \u{1b}[33mx\u{1b}[0m
-        ");
+    insta::assert_snapshot!(message(&Seen { embeds: vec![embed], ..seen("<@1>") }, &look).join("\n").escape_debug(), @r"\u{1b}[94m@ada\u{1b}[0m\n\u{1b}[38;2;254;231;92m┃\u{1b}[0m \u{1b}[1mno\u{1b}[0m \u{1b}[33mx\u{1b}[0m");
 }
 
 #[test]
