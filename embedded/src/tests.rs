@@ -1,9 +1,9 @@
 use std::env;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, geteuid, getpgid};
 use sqlx::Row;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -77,6 +77,10 @@ async fn a_first_start_makes_a_durable_server_that_only_its_socket_reaches() {
         let mode = fs::metadata(folder.path().join(private)).expect(private).permissions().mode();
         assert_eq!(mode & 0o077, 0, "others get at {private}");
     }
+    let pid = Pid::from_raw(server_of(folder.path()));
+    assert_eq!(getpgid(Some(pid)), Ok(pid), "the terminal's Ctrl-C doesn't reach it");
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).expect("its environment");
+    assert!(!environment.contains("CARGO"), "it knows ours: {environment}");
     server.stop().await.expect("it stops");
 }
 
@@ -256,6 +260,36 @@ async fn without_postgres_the_error_says_where_was_looked_and_how_to_install_it(
         .expect_err("a refusal")
         .to_string();
     assert!(said.contains("PG_BINDIR=/nonexistent/bin"), "{said}");
+}
+
+#[tokio::test]
+async fn programs_are_found_through_links_in_the_path_and_in_the_newest_version_of_debians_folders()
+{
+    let folder = folder();
+    let account = Account::for_server().expect("an account");
+    let find = |places| {
+        let account = &account;
+        async move { programs::find(&places, account, Path::new("/"), None).await }
+    };
+    let real = find(Places::from_environment()).await.expect("an installed Postgres").initdb;
+    let real = real.canonicalize().expect("its path");
+
+    symlink(&real, folder.path().join("initdb")).expect("a link");
+    let linked = Places { path: folder.path().into(), ..nowhere() };
+    assert_eq!(find(linked).await.expect("programs").initdb, real);
+
+    for version in ["9", "100"] {
+        fs::create_dir(folder.path().join(version)).expect("a folder");
+        let bin = real.parent().expect("a folder");
+        symlink(bin, folder.path().join(version).join("bin")).expect("a link");
+    }
+    let debian = Places { versions: folder.path().into(), ..nowhere() };
+    let newest = folder.path().join("100/bin/initdb");
+    assert_eq!(find(debian).await.expect("programs").initdb, newest);
+
+    for (version, major) in [("15.18", 15), ("17beta1", 17), ("9.6.24", 9), ("15", 15)] {
+        assert_eq!(programs::major(version), Some(major), "{version}");
+    }
 }
 
 #[tokio::test]
