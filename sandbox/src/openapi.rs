@@ -5,6 +5,8 @@
 //! The description itself allows unknown fields nearly everywhere; here a misspelt field is a
 //! fault, because Discord would silently ignore it.
 
+mod commands;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},
@@ -186,6 +188,9 @@ impl Description {
         let body = body.map_or_else(|| Cow::Owned(json!({})), Cow::Borrowed);
         for error in compiled.body.iter_errors(&body) {
             self.explain(&error, &mut complaints);
+        }
+        if complaints.is_empty() && route.is_of_commands() {
+            complaints = commands::complaints(&body);
         }
         if complaints.is_empty() { Ok(()) } else { Err(Fault::Invalid(invalid_form(complaints))) }
     }
@@ -433,6 +438,12 @@ impl Description {
 }
 
 impl Route {
+    /// Whether commands are registered here: `…/commands` or `…/commands/{command_id}`.
+    fn is_of_commands(&self) -> bool {
+        let is_commands = |at: &Segment| *at == Segment::Literal("commands".to_owned());
+        self.path.iter().rev().take(2).any(is_commands)
+    }
+
     fn matches(&self, path: &[&str]) -> bool {
         self.path.len() == path.len()
             && self.path.iter().zip(path).all(|(segment, given)| match segment {

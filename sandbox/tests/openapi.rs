@@ -509,6 +509,49 @@ fn a_faulty_command_is_refused() {
 }
 
 #[test]
+fn a_command_is_refused_for_what_no_schema_says() {
+    let option = |name: &str, kind: u8, required: bool| json!({"type": kind, "name": name, "description": "x", "required": required});
+    let of = |options: Value| json!({"name": "bytes", "description": "x", "options": options});
+    let nested = |options: Value| {
+        let send = json!({"type": 1, "name": "send", "description": "x", "options": options});
+        of(json!([send]))
+    };
+    let choice = json!({"name": "é".repeat(100), "value": "é".repeat(100)});
+    let wide = json!({"type": 3, "name": "a", "description": "x", "choices": vec![choice; 25]});
+    let named = |name: &str| with(wide.clone(), json!({"name": name}));
+    for (command, at, complaint) in [
+        (
+            nested(json!([option("reason", 3, false), option("amount", 4, true)])),
+            "options.0.options.1",
+            "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID: \
+             Required options must be placed before non-required options",
+        ),
+        (
+            nested(json!([option("amount", 3, true), option("amount", 4, false)])),
+            "options.0.options.1.name",
+            "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS: \
+             Application command option names must be unique",
+        ),
+        (
+            of(json!([option("send", 1, false), option("amount", 4, false)])),
+            "options.1",
+            "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID: Sub-command and sub-command group option \
+             types are mutually exclusive to all other types",
+        ),
+        (
+            of(json!([named("a"), named("b")])),
+            "",
+            "APPLICATION_COMMAND_TOO_LARGE: Command exceeds maximum size (8000)",
+        ),
+    ] {
+        assert_eq!(refused("POST", COMMANDS, &command, at), complaint);
+        let at = format!("1.{at}");
+        let commands = json!([of(json!([named("a")])), command]);
+        assert_eq!(refused("PUT", COMMANDS, &commands, at.trim_end_matches('.')), complaint);
+    }
+}
+
+#[test]
 fn a_faulty_change_of_a_guild_is_refused() {
     let until = json!({"communication_disabled_until": "in an hour"});
     let parse = "DATE_TIME_TYPE_PARSE: Could not parse in an hour. Should be ISO8601.";
