@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -76,10 +77,16 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     discord.set_now(Utc::now());
     let config = config(&discord, &folder)?;
     let mut stop = Stop::new()?;
+    let mut starting = pin!(Bot::start(&config));
     let mut bot = tokio::select! {
-        started = Bot::start(&config) => started?,
-        // An embedded server stops with its owner.
-        () = stop.asked() => return Ok(ExitCode::SUCCESS),
+        started = &mut starting => started?,
+        () = stop.asked() => {
+            // A cluster that is half made can't be thrown away: its maker still writes.
+            if let Ok(bot) = starting.await {
+                bot.stop().await;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let ended = tokio::select! {
         ended = converse(&discord, &guild) => ended,
@@ -161,7 +168,7 @@ async fn converse(discord: &Discord, guild: &Guild) -> Result<ExitCode, Box<dyn 
     discord.ready().await?;
     let color = io::stdout().is_terminal();
     let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let width = width.unwrap_or(WIDTH).clamp(40, 120);
+    let width = width.unwrap_or(WIDTH).min(120);
     let mut terminal = Terminal::new(discord, guild, width, color);
     let mut lines = lines();
     let typed = io::stdin().is_terminal();
@@ -175,6 +182,9 @@ async fn converse(discord: &Discord, guild: &Guild) -> Result<ExitCode, Box<dyn 
             line = lines.recv() => line,
             // What the bot does by itself.
             () = terminal.changed() => {
+                if typed {
+                    note("");
+                }
                 show(&terminal.news())?;
                 continue;
             }

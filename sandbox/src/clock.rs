@@ -53,10 +53,12 @@ impl Clock {
         self.mint_in(millis(at))
     }
 
-    fn mint_in(&mut self, at: u64) -> Id {
+    fn mint_in(&mut self, mut at: u64) -> Id {
         self.count = (self.count + 1) & ((1 << LOW_BITS) - 1);
         if self.count == 0 {
-            self.floor = at + 1;
+            // The counter begins anew: so must the millisecond, or this id would be a smaller one.
+            at += 1;
+            self.floor = self.floor.max(at);
         }
         (at << LOW_BITS) | self.count
     }
@@ -67,6 +69,9 @@ fn millis(at: DateTime<Utc>) -> u64 {
 }
 
 /// When a snowflake was minted.
+///
+/// # Panics
+/// Never: 42 bits of milliseconds are a date.
 #[must_use]
 pub fn created_at(id: Id) -> DateTime<Utc> {
     let millis = i64::try_from(id >> LOW_BITS).expect("42 bits fit") + EPOCH;

@@ -52,6 +52,7 @@ pub struct Timeout {
     missing: &'static str,
 }
 
+#[expect(clippy::must_use_candidate, reason = "a guild is often looked up by id later")]
 impl Discord {
     /// Starts a Discord with one application and no guild, on a free port of 127.0.0.1.
     ///

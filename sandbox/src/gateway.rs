@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Sends MESSAGE_CREATE or MESSAGE_UPDATE, to each session with what it may read.
+    /// Sends `MESSAGE_CREATE` or `MESSAGE_UPDATE`, to each session with what it may read.
     pub(crate) fn dispatch_message(&mut self, event: &str, message: &Message) {
         if message.only_for.is_some() || !self.sees(self.bot, message) {
             return;
@@ -267,7 +267,9 @@ impl World {
         session.info.resumed += 1;
         let missed: Vec<_> =
             session.kept.iter().filter(|(at, _)| *at > seq).map(|(_, text)| text.clone()).collect();
-        missed.into_iter().for_each(|text| session.tell(Wire::Send(text)));
+        for text in missed {
+            session.tell(Wire::Send(text));
+        }
         session.dispatch("RESUMED", &json!({ "_trace": [] }));
         Ok(Resumed::As(session.info.id.clone()))
     }
@@ -449,14 +451,12 @@ impl Connection {
             };
             let query = d["query"].as_str().unwrap_or("").to_lowercase();
             let limit = d["limit"].as_u64().filter(|limit| *limit > 0).unwrap_or(u64::MAX);
-            let (found, missing): (Vec<Id>, Vec<Id>) = match wanted {
-                Some(ids) => ids.into_iter().partition(|id| guild.members.contains_key(id)),
-                None => {
-                    let named = |id: &&Id| world.user(**id).name.to_lowercase().starts_with(&query);
-                    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                    let found = guild.members.keys().filter(named).take(limit).copied();
-                    (found.collect(), Vec::new())
-                }
+            let (found, missing): (Vec<Id>, Vec<Id>) = if let Some(ids) = wanted {
+                ids.into_iter().partition(|id| guild.members.contains_key(id))
+            } else {
+                let named = |id: &&Id| world.user(**id).name.to_lowercase().starts_with(&query);
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                (guild.members.keys().filter(named).take(limit).copied().collect(), Vec::new())
             };
             let chunks = found.chunks(1000).map(<[Id]>::to_vec).collect::<Vec<_>>();
             let chunks = if chunks.is_empty() { vec![Vec::new()] } else { chunks };
@@ -479,7 +479,9 @@ impl Connection {
                 .collect();
             let mine = |session: &&mut Session| Some(&session.info.id) == self.session.as_ref();
             if let Some(session) = world.sessions.iter_mut().find(mine) {
-                events.iter().for_each(|event| session.dispatch("GUILD_MEMBERS_CHUNK", event));
+                for event in &events {
+                    session.dispatch("GUILD_MEMBERS_CHUNK", event);
+                }
             }
         });
     }

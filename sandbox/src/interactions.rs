@@ -72,7 +72,7 @@ impl World {
             "entitlements": [],
             "entitlement_sku_ids": [],
             "attachment_size_limit": 10_485_760,
-            "context": if guild.is_some() { 0 } else { 1 },
+            "context": u8::from(guild.is_none()),
             "authorizing_integration_owners": { "0": guild_id.unwrap_or(0).to_string() },
         });
         if let Some(guild) = guild {

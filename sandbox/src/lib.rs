@@ -15,6 +15,7 @@
 //! | `state.rs` | the world, plain data behind one lock that is never held over an await |
 //! | `server.rs` | what every request passes: token, faults, limits, published description |
 //! | `rest/` | the routes, one file per resource |
+//! | `moderation.rs` | kicks, bans, timeouts, roles and the audit log, by people or the bot |
 //! | `gateway.rs` | sessions, intents, replay |
 //! | `render.rs` | the world's things as Discord's JSON |
 //! | `openapi.rs` | Discord's published description, and bodies held against it |
@@ -29,6 +30,7 @@ pub mod draw;
 mod faults;
 mod gateway;
 mod interactions;
+mod moderation;
 pub mod openapi;
 pub mod permissions;
 mod problem;

@@ -52,6 +52,7 @@ problems! {
     not_found = 404, 0, "404: Not Found";
     method_not_allowed = 405, 0, "405: Method Not Allowed";
     unauthorized = 401, 0, "401: Unauthorized";
+    too_large = 413, 40005, "Request entity too large";
     invalid_json = 400, 50109, "The request body contains invalid JSON.";
     unknown_application = 404, 10002, "Unknown Application";
     unknown_channel = 404, 10003, "Unknown Channel";
@@ -71,7 +72,6 @@ problems! {
     cannot_send_to_user = 403, 50007, "Cannot send messages to this user";
     missing_permissions = 403, 50013, "Missing Permissions";
     bulk_delete_count = 400, 50016, "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100 messages to delete";
-    wrong_channel_type = 400, 50024, "Cannot execute action on this channel type";
     invalid_webhook_token = 401, 50027, "Invalid Webhook Token";
     invalid_role = 400, 50028, "Invalid Role";
     message_too_old = 400, 50034, "A message provided was too old to bulk delete";

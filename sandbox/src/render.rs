@@ -151,7 +151,7 @@ pub(crate) fn partial_channel(world: &World, of: &Channel, viewer: Id) -> Value 
     value
 }
 
-/// What GET guild, and GUILD_CREATE's core, hold.
+/// What GET guild, and `GUILD_CREATE`'s core, hold.
 pub(crate) fn guild(world: &World, guild: &GuildState) -> Value {
     json!({
         "id": id(guild.id),
@@ -203,7 +203,7 @@ pub(crate) fn guild(world: &World, guild: &GuildState) -> Value {
     })
 }
 
-/// GUILD_CREATE for a bot without the presences intent: of the members only the bot.
+/// `GUILD_CREATE` for a bot without the presences intent: of the members only the bot.
 pub(crate) fn guild_create(world: &World, of: &GuildState) -> Value {
     let mut value = guild(world, of);
     let joined = of.members.get(&world.bot).map(|member| timestamp(member.joined_at));
@@ -312,10 +312,9 @@ fn interaction_metadata(world: &World, turn: Id) -> Option<Value> {
     Some(value)
 }
 
-/// A message as MESSAGE_CREATE and MESSAGE_UPDATE carry it: with guild and member, and without
-/// content for those who may not read it.
+/// A message as `MESSAGE_CREATE` and `MESSAGE_UPDATE` carry it: with guild and member.
 pub(crate) fn message_event(world: &World, of: &Message, content: bool) -> Value {
-    let mut value = message(world, of);
+    let mut value = readable_message(world, of, content);
     let guild = world.channels.get(&of.channel).and_then(|channel| channel.guild);
     if let Some(guild) = guild.and_then(|id| world.guilds.get(&id)) {
         value["guild_id"] = id(guild.id);
@@ -323,8 +322,15 @@ pub(crate) fn message_event(world: &World, of: &Message, content: bool) -> Value
             value["member"] = partial_member(member);
         }
     }
+    value
+}
+
+/// A message for the bot, which without the content intent reads only DMs, its own words and what
+/// mentions it.
+pub(crate) fn readable_message(world: &World, of: &Message, content: bool) -> Value {
+    let mut value = message(world, of);
     let open = content
-        || guild.is_none()
+        || world.channels.get(&of.channel).is_some_and(|channel| channel.guild.is_none())
         || of.author == world.bot
         || of.mentions.users.contains(&world.bot);
     if !open {

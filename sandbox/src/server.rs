@@ -1,6 +1,6 @@
 //! The HTTP side of the server: what every request passes before its route acts.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,12 +10,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
-    faults, gateway,
+    Fault, faults, gateway,
     openapi::Description,
     problem::Problem,
     rate_limit::Standing,
@@ -72,35 +72,26 @@ async fn upgrade(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -
 
 async fn handle(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    let path = path.strip_prefix("/api/v10").or_else(|| path.strip_prefix("/api")).unwrap_or("");
-    let path = path.trim_end_matches('/').to_owned();
-    let parsed = read(&parts, body, path).await;
-    let mut outcome = Outcome { answer: Ok(Reply::empty()), injected: false, standing: None };
-    let mut record = None;
-    match parsed {
-        Err(problem) => outcome.answer = Err(problem),
-        Ok(call) => {
-            record = Some(shared.change(|world| record_start(world, &call)));
-            let fault = shared
-                .change(|world| faults::meet(&mut world.faults, call.method.as_str(), &call.path));
-            if let Some(fault) = &fault {
-                tokio::time::sleep(fault.delay).await;
-            }
-            let injected = fault.as_ref().and_then(|fault| fault.problem());
-            let acts = injected.is_none() || fault.is_some_and(|fault| fault.after);
-            if acts {
-                let checked = check(&call);
-                outcome = shared.change(|world| pass(world, &parts.headers, &call, checked));
-            }
-            if let Some(problem) = injected {
-                outcome.injected = true;
-                outcome.answer = Err(problem);
-            }
-        }
+    let (call, malformed) = read(&parts, body).await;
+    let (record, fault) = shared.change(|world| {
+        let fault = faults::meet(&mut world.faults, call.method.as_str(), &call.path);
+        (record_start(world, &call), fault)
+    });
+    if let Some(fault) = &fault {
+        tokio::time::sleep(fault.delay).await;
+    }
+    let injected = fault.as_ref().and_then(Fault::problem);
+    let mut outcome = Outcome::default();
+    if injected.is_none() || fault.is_some_and(|fault| fault.after) {
+        let checked = malformed.map_or_else(|| check(&call), Err);
+        outcome = shared.change(|world| pass(world, &parts.headers, &call, checked));
+    }
+    outcome.injected = injected.is_some();
+    if let Some(problem) = injected {
+        outcome.answer = Err(problem);
     }
     shared.change(|world| {
-        if let Some(request) = record.and_then(|at| find_record(world, at)) {
+        if let Some(request) = find_record(world, record) {
             request.status = outcome.status();
             request.error = outcome.answer.as_ref().err().map(|problem| problem.body.clone());
             request.injected = outcome.injected;
@@ -117,7 +108,7 @@ fn pass(
     checked: Result<(), Problem>,
 ) -> Outcome {
     let segments: Vec<&str> = call.path.trim_matches('/').split('/').collect();
-    let mut outcome = Outcome { answer: Ok(Reply::empty()), injected: false, standing: None };
+    let mut outcome = Outcome::default();
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let open = matches!(
         segments[..],
@@ -148,6 +139,12 @@ struct Outcome {
     answer: Answer,
     injected: bool,
     standing: Option<Standing>,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self { answer: Ok(Reply::empty()), injected: false, standing: None }
+    }
 }
 
 impl Outcome {
@@ -186,15 +183,16 @@ impl Outcome {
 }
 
 fn limit_headers(headers: &mut HeaderMap, standing: &Standing) {
-    let reset = Utc::now().timestamp_micros() as f64 / 1e6 + standing.reset_after;
+    let left = TimeDelta::from_std(Duration::from_secs_f64(standing.reset_after));
+    let reset = Utc::now() + left.expect("a window lasts seconds");
     put(headers, "x-ratelimit-limit", standing.limit);
     put(headers, "x-ratelimit-remaining", standing.remaining);
-    put(headers, "x-ratelimit-reset", format!("{reset:.3}"));
+    put(headers, "x-ratelimit-reset", reset.format("%s%.3f"));
     put(headers, "x-ratelimit-reset-after", format!("{:.3}", standing.reset_after));
     put(headers, "x-ratelimit-bucket", standing.bucket);
 }
 
-fn put(headers: &mut HeaderMap, name: &'static str, value: impl ToString) {
+fn put(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
     let value = HeaderValue::try_from(value.to_string()).expect("figures and names are visible");
     headers.insert(HeaderName::from_static(name), value);
 }
@@ -225,51 +223,49 @@ fn find_record(world: &mut World, serial: u64) -> Option<&mut Request> {
     world.requests.get_mut(at).map(|(_, request)| request)
 }
 
-async fn read(parts: &Parts, body: Body, path: String) -> Result<Call, Problem> {
-    if path.is_empty() {
-        return Err(Problem::not_found());
-    }
-    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-        .map_or_else(|_| Vec::new(), |Query(query)| query);
+/// The request as the routes see it, and what makes it unreadable.
+async fn read(parts: &Parts, body: Body) -> (Call, Option<Problem>) {
+    let path = parts.uri.path();
+    let below = path.strip_prefix("/api/v10").or_else(|| path.strip_prefix("/api"));
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     let mut call = Call {
         method: parts.method.clone(),
-        path,
-        query,
+        path: below.unwrap_or(path).trim_end_matches('/').to_owned(),
+        query: query.map_or_else(|_| Vec::new(), |Query(query)| query),
         body: Value::Null,
         files: Vec::new(),
-        reason: reason(&parts.headers)?,
+        reason: None,
     };
-    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
-        read_multipart(&mut call, parts, body).await?;
-        return Ok(call);
-    }
-    let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| Problem::too_large())?;
-    if !bytes.is_empty() && call.method != Method::GET {
-        call.body = serde_json::from_slice(&bytes).map_err(|_| Problem::invalid_json())?;
-    }
-    Ok(call)
+    let malformed = match below {
+        None | Some("") => Some(Problem::not_found()),
+        Some(_) => read_rest(&mut call, parts, body).await.err(),
+    };
+    (call, malformed)
 }
 
-async fn read_multipart(call: &mut Call, parts: &Parts, body: Body) -> Result<(), Problem> {
-    let request = HttpRequest::from_parts(
-        parts.clone(),
-        Body::new(axum::body::Body::from(
-            to_bytes(body, BODY_LIMIT).await.map_err(|_| Problem::too_large())?,
-        )),
-    );
+async fn read_rest(call: &mut Call, parts: &Parts, body: Body) -> Result<(), Problem> {
+    let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| Problem::too_large())?;
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
+        read_multipart(call, HttpRequest::from_parts(parts.clone(), Body::from(bytes))).await?;
+    } else if !bytes.is_empty() && call.method != Method::GET {
+        call.body = serde_json::from_slice(&bytes).map_err(|_| Problem::invalid_json())?;
+    }
+    call.reason = reason(&parts.headers)?;
+    Ok(())
+}
+
+async fn read_multipart(call: &mut Call, request: HttpRequest) -> Result<(), Problem> {
     let mut form =
         Multipart::from_request(request, &()).await.map_err(|_| Problem::invalid_json())?;
     while let Some(field) = form.next_field().await.map_err(|_| Problem::invalid_json())? {
-        let (field_name, file_name, kind) = (
-            field.name().unwrap_or_default().to_owned(),
-            field.file_name().map(str::to_owned),
-            field.content_type().map(str::to_owned),
-        );
+        let payload = field.name() == Some("payload_json");
+        let name = field.file_name().map(str::to_owned);
+        let kind = field.content_type().map(str::to_owned);
         let bytes = field.bytes().await.map_err(|_| Problem::invalid_json())?;
-        if field_name == "payload_json" {
+        if payload {
             call.body = serde_json::from_slice(&bytes).map_err(|_| Problem::invalid_json())?;
-        } else if let Some(name) = file_name {
+        } else if let Some(name) = name {
             call.files.push(File { name, kind, size: bytes.len() });
         }
     }
@@ -307,11 +303,4 @@ fn percent_decode(text: &str) -> Option<String> {
         rest = if hex.is_some() { &more[2..] } else { more };
     }
     String::from_utf8(bytes).ok()
-}
-
-/// Discord's answer to a body that is nobody's JSON.
-impl Problem {
-    fn too_large() -> Self {
-        Self::json(413, json!({ "message": "Request entity too large", "code": 40005 }))
-    }
 }

@@ -298,7 +298,7 @@ pub(crate) struct Turn {
     pub(crate) user: Id,
     pub(crate) guild: Option<Id>,
     pub(crate) channel: Id,
-    /// The whole INTERACTION_CREATE payload, for redeliveries.
+    /// The whole `INTERACTION_CREATE` payload, for redeliveries.
     pub(crate) payload: Value,
     pub(crate) dispatched: Instant,
     pub(crate) attempts: usize,

@@ -19,6 +19,8 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(150);
 /// How long a deferred answer, or an effect that goes on and on, is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Three fields side by side need this many columns.
+const LEAST_WIDTH: usize = 40;
 /// How far what a member sees is indented under who sees it.
 const INDENT: &str = "   ";
 
@@ -68,13 +70,14 @@ enum Kind {
 }
 
 impl Terminal {
-    /// A terminal over a guild, in which nobody has seen anything yet.
+    /// A terminal over a guild, `width` columns wide (at least 40), with or without colour; what
+    /// was said before is not drawn.
     #[must_use]
     pub fn new(discord: &Discord, guild: &Guild, width: usize, color: bool) -> Self {
         let terminal = Self {
             discord: discord.clone(),
             guild: guild.clone(),
-            width,
+            width: width.max(LEAST_WIDTH),
             color,
             places: HashMap::new(),
             titles: HashMap::new(),

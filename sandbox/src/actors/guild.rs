@@ -23,6 +23,7 @@ pub struct Guild {
     pub(crate) discord: Discord,
 }
 
+#[expect(clippy::must_use_candidate, reason = "what is made is often looked up by name later")]
 impl Guild {
     pub(crate) fn create(discord: &Discord, name: &str, owner: &str) -> Self {
         let id = discord.shared().change(|world| {
@@ -213,6 +214,18 @@ impl Guild {
         self.change(|world| world.delete_channel(channel));
     }
 
+    /// The audit log's entries as Discord gives them, the oldest first.
+    #[must_use]
+    pub fn audit_log(&self) -> Vec<Value> {
+        self.read(|_, guild| guild.audit_log.clone())
+    }
+
+    /// Who is banned.
+    #[must_use]
+    pub fn banned(&self) -> BTreeSet<Id> {
+        self.read(|_, guild| guild.bans.keys().copied().collect())
+    }
+
     /// Lets a member leave.
     pub fn remove_member(&self, member: &Member) {
         self.change(|world| world.leave(self.id, member.id));
@@ -231,12 +244,7 @@ impl Guild {
 
     /// Removes the bot from the guild, as its owner would.
     pub fn remove(&self) {
-        self.change(|world| {
-            let data = json!({ "id": self.id.to_string() });
-            world.dispatch("GUILD_DELETE", Some(self.id), intents::GUILDS, &data);
-            let bot = world.bot;
-            world.guild_mut(self.id).members.remove(&bot);
-        });
+        self.change(|world| world.remove_bot(self.id));
     }
 
     /// Begins or ends an outage of the guild.
@@ -300,6 +308,14 @@ impl World {
             });
             self.dispatch("GUILD_MEMBER_REMOVE", Some(guild), intents::GUILD_MEMBERS, &data);
         }
+    }
+
+    /// The bot is no member any more, and hears nothing of the guild.
+    pub(crate) fn remove_bot(&mut self, guild: Id) {
+        let data = json!({ "id": guild.to_string() });
+        self.dispatch("GUILD_DELETE", Some(guild), intents::GUILDS, &data);
+        let bot = self.bot;
+        self.guild_mut(guild).members.remove(&bot);
     }
 
     /// Tells of a changed member. The bot hears of itself without the members intent too.

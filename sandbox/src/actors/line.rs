@@ -159,8 +159,8 @@ impl<'a> Typist<'a> {
         let choices = option["choices"].as_array().filter(|choices| !choices.is_empty());
         if let Some(choices) = choices {
             let found = choices.iter().find(|choice| {
-                choice["value"].as_str() == Some(text)
-                    || choice["value"].to_string() == text
+                choice["value"] == text
+                    || choice["value"].as_f64().is_some_and(|value| text.parse() == Ok(value))
                     || choice["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(text))
             });
             let Some(choice) = found else {

@@ -38,6 +38,7 @@ pub struct Choice {
     pub value: Value,
 }
 
+#[expect(clippy::must_use_candidate, reason = "members mostly speak for the effect")]
 impl Member {
     pub(super) fn new(id: Id, name: String, guild: Guild, channel: Id) -> Self {
         Self { id, name, guild, channel }
@@ -128,7 +129,7 @@ impl Member {
             let command = typist.command(2, name)?;
             let mut resolved = Resolved::default();
             resolved.user(&typist, target.id);
-            Ok((menu_data(command, 2, target.id, resolved), self.channel, None))
+            Ok((menu_data(command, 2, target.id, &resolved), self.channel, None))
         })
     }
 
@@ -146,7 +147,7 @@ impl Member {
             };
             let mut resolved = Resolved::default();
             resolved.put("messages", &message.to_string(), render::message(world, target));
-            Ok((menu_data(command, 3, message, resolved), target.channel, None))
+            Ok((menu_data(command, 3, message, &resolved), target.channel, None))
         })
     }
 
@@ -304,7 +305,6 @@ impl Member {
     ///
     /// # Panics
     /// When this member may not.
-    #[expect(clippy::must_use_candidate, reason = "it is said for its effect")]
     pub fn says(&self, text: &str) -> Id {
         self.says_with(text, &[])
     }
@@ -313,7 +313,6 @@ impl Member {
     ///
     /// # Panics
     /// When this member may not.
-    #[expect(clippy::must_use_candidate, reason = "it is said for its effect")]
     pub fn says_with(&self, text: &str, attachments: &[&str]) -> Id {
         let said = self.try_say(text, attachments);
         said.unwrap_or_else(|refused| panic!("{} can't say that: {refused}", self.name))
@@ -424,7 +423,7 @@ impl Member {
     }
 }
 
-fn menu_data(command: &Value, kind: u8, target: Id, resolved: Resolved) -> Value {
+fn menu_data(command: &Value, kind: u8, target: Id, resolved: &Resolved) -> Value {
     let mut data = json!({
         "id": command["id"],
         "name": command["name"],

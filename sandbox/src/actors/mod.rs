@@ -3,6 +3,7 @@
 mod guild;
 mod line;
 mod member;
+mod moderator;
 
 pub use guild::Guild;
 pub use member::{Choice, Member};

@@ -110,6 +110,7 @@ fn markdown_leaves_its_marks_out_and_keeps_what_is_no_markdown() {
         ("**a** *b* _c_ __d__ ~~e~~ `f`", "a b c d e f"),
         ("***a*** **a *b*** *a **b***", "a a b a b"),
         ("snake_case_name 2*3*4 ** a", "snake_case_name 234 ** a"),
+        ("a_b_ c", "a_b_ c"),
         ("`**a** \\*`", "**a** \\*"),
         ("**`#1` <@1> 40 bytes**", "#1 @ada 40 bytes"),
         ("**open \\** closed**", "open ** closed"),

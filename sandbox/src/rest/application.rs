@@ -132,14 +132,11 @@ fn registered(world: &mut World, guild: Option<Id>, given: &Value, old: Option<&
     if slash {
         command.insert("options".into(), or(given("options"), json!([])));
     }
-    match guild {
-        Some(guild) => {
-            command.insert("guild_id".into(), guild.to_string().into());
-        }
-        None => {
-            command.insert("contexts".into(), given("contexts"));
-            command.insert("dm_permission".into(), or(given("dm_permission"), true.into()));
-        }
+    if let Some(guild) = guild {
+        command.insert("guild_id".into(), guild.to_string().into());
+    } else {
+        command.insert("contexts".into(), given("contexts"));
+        command.insert("dm_permission".into(), or(given("dm_permission"), true.into()));
     }
     Value::Object(command)
 }

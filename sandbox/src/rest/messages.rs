@@ -1,6 +1,6 @@
 //! What a message may hold, and what posting and editing one does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
@@ -150,6 +150,7 @@ impl Mentions {
 }
 
 /// Where a new message goes and whose it is.
+#[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) channel: Id,
     pub(crate) author: Id,
@@ -186,8 +187,8 @@ impl World {
     /// Posts a message and tells everybody.
     pub(crate) fn post(&mut self, draft: Draft, place: Place) -> Id {
         let Place { channel, author, turn, only_for, reply_to } = place;
-        let content = draft.content.clone().unwrap_or_default();
-        let mut mentions = draft.mentions(self, channel, author, &content);
+        let content = draft.content.as_deref().unwrap_or_default();
+        let mut mentions = draft.mentions(self, channel, author, content);
         let replied = reply_to.and_then(|id| self.messages.get(id)).map(|to| to.author);
         let pings_replied =
             draft.allowed_mentions.is_null() || draft.allowed_mentions["replied_user"] == true;
@@ -204,17 +205,17 @@ impl World {
             id: self.clock.mint(),
             channel,
             author,
-            content,
-            embeds: draft.embeds.clone().unwrap_or_default(),
-            components: numbered(draft.components.clone().unwrap_or_default()),
-            attachments: draft.new_attachments.clone(),
             flags: draft.flag(kept) | ephemeral,
+            content: draft.content.unwrap_or_default(),
+            embeds: draft.embeds.unwrap_or_default(),
+            components: numbered(draft.components.unwrap_or_default()),
+            attachments: draft.new_attachments,
             at: self.now(),
             edited: None,
             deleted: false,
             pinned: false,
             tts: draft.tts,
-            nonce: draft.nonce.clone(),
+            nonce: draft.nonce,
             reply_to,
             turn,
             only_for,
@@ -399,19 +400,19 @@ fn check_components(components: &[Value]) -> Result<(), Problem> {
         let message = "Must be between 1 and 5 in length.";
         return Err(Problem::invalid("components", "BASE_TYPE_BAD_LENGTH", message));
     }
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     check_level(components, "components", &mut seen)
 }
 
 fn check_level(
     components: &[Value],
     path: &str,
-    seen: &mut BTreeMap<String, ()>,
+    seen: &mut BTreeSet<String>,
 ) -> Result<(), Problem> {
     for (index, component) in components.iter().enumerate() {
         let path = format!("{path}.{index}");
         if let Some(custom_id) = component["custom_id"].as_str()
-            && seen.insert(custom_id.to_owned(), ()).is_some()
+            && !seen.insert(custom_id.to_owned())
         {
             return Err(Problem::invalid(
                 &format!("{path}.custom_id"),

@@ -1,15 +1,21 @@
 //! The REST routes: one file per resource, one table for all.
 
+mod access;
 mod application;
+mod bans;
+mod channels;
+mod guilds;
 mod interactions;
+mod members;
 mod messages;
+mod users;
 
 use axum::http::Method;
 use serde_json::Value;
 
 use crate::{Id, problem::Problem, render, state::World};
 
-pub(crate) use messages::{Draft, Place, drop_empty};
+pub(crate) use messages::{Draft, Place, drop_empty, message_intent};
 
 /// A request as the routes see it.
 pub(crate) struct Call {
@@ -74,7 +80,9 @@ pub(crate) fn route(world: &mut World, call: &Call, segments: &[&str]) -> Answer
     match (call.method.as_str(), segments) {
         ("GET", ["gateway"]) => Ok(application::gateway(world)),
         ("GET", ["gateway", "bot"]) => Ok(application::gateway_bot(world)),
-        ("GET", ["users", "@me"]) => Ok(render::current_user(world).into()),
+        (_, ["users", rest @ ..]) => users::route(world, call, rest),
+        (_, ["channels", channel, rest @ ..]) => channels::route(world, call, channel, rest),
+        (_, ["guilds", guild, rest @ ..]) => guilds::route(world, call, guild, rest),
         ("GET", ["applications", "@me"] | ["oauth2", "applications", "@me"]) => {
             Ok(render::application(world).into())
         }

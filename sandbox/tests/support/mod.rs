@@ -1,7 +1,8 @@
 //! A small real bot on serenity, for the tests of the sandbox.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::sync::{Arc, Mutex};
+pub(crate) mod rest;
+pub(crate) mod socket;
 
 use sandbox::Discord;
 use serenity::{
@@ -18,11 +19,7 @@ use serenity::{
 };
 use tokio::task::JoinHandle;
 
-/// What the bot saw: the name of each event, and what messages said.
-pub type Log = Arc<Mutex<Vec<String>>>;
-
-pub struct Bot {
-    pub log: Log,
+pub(crate) struct Bot {
     task: JoinHandle<Result<(), serenity::Error>>,
 }
 
@@ -33,41 +30,27 @@ impl Drop for Bot {
 }
 
 impl Bot {
-    pub async fn start(discord: &Discord, intents: GatewayIntents) -> Self {
+    pub(crate) async fn start(discord: &Discord, intents: GatewayIntents) -> Self {
         Self::start_as(discord, intents, &discord.token()).await
     }
 
-    pub async fn start_as(discord: &Discord, intents: GatewayIntents, token: &str) -> Self {
-        let log = Log::default();
+    pub(crate) async fn start_as(discord: &Discord, intents: GatewayIntents, token: &str) -> Self {
         // With its limiter on, serenity ignores the proxy and asks discord.com.
         let http = HttpBuilder::new(token).proxy(discord.url()).ratelimiter_disabled(true).build();
         let mut client = serenity::client::ClientBuilder::new_with_http(http, intents)
-            .event_handler(Handler { log: log.clone() })
-            .raw_event_handler(Handler { log: log.clone() })
+            .event_handler(Handler)
             .await
             .expect("a client is built");
         let task = tokio::spawn(async move { client.start().await });
-        Self { log, task }
+        Self { task }
     }
 
-    pub fn saw(&self, what: &str) -> usize {
-        self.log.lock().expect("no panic inside").iter().filter(|seen| *seen == what).count()
-    }
-
-    pub async fn ended(mut self) -> Result<(), serenity::Error> {
+    pub(crate) async fn ended(mut self) -> Result<(), serenity::Error> {
         (&mut self.task).await.expect("it did not panic")
     }
 }
 
-struct Handler {
-    log: Log,
-}
-
-impl Handler {
-    fn note(&self, what: impl Into<String>) {
-        self.log.lock().expect("no panic inside").push(what.into());
-    }
-}
+struct Handler;
 
 fn commands() -> Vec<CreateCommand> {
     let option = CreateCommandOption::new;
@@ -102,23 +85,8 @@ impl EventHandler for Handler {
         Command::set_global_commands(&context.http, commands()).await.expect("they are valid");
     }
 
-    async fn ratelimit(&self, _: serenity::all::RatelimitInfo) {
-        self.note("ratelimit");
-    }
-
-    async fn message(&self, _: Context, message: serenity::all::Message) {
-        self.note(format!("said {:?}", message.content));
-    }
-
     async fn interaction_create(&self, context: Context, interaction: Interaction) {
         answer(&context, interaction).await.expect("the sandbox takes it");
-    }
-}
-
-#[async_trait]
-impl serenity::client::RawEventHandler for Handler {
-    async fn raw_event(&self, _: Context, event: serenity::all::Event) {
-        self.note(event.name().unwrap_or_default().to_owned());
     }
 }
 
@@ -138,19 +106,18 @@ async fn answer(context: &Context, interaction: Interaction) -> serenity::Result
                 .add_string_choice(format!("{typed}!"), typed);
             command.create_response(context, Respond::Autocomplete(response)).await
         }
-        Interaction::Component(press) => match press.data.custom_id.as_str() {
-            "next" => {
+        Interaction::Component(press) => {
+            if press.data.custom_id == "next" {
                 let row = CreateActionRow::Buttons(vec![
                     CreateButton::new("next").label("Next").disabled(true),
                 ]);
                 let page = Say::new().content("page 2").components(vec![row]);
                 press.create_response(context, Respond::UpdateMessage(page)).await
-            }
-            _ => {
+            } else {
                 press.create_response(context, Respond::Acknowledge).await?;
                 press.edit_response(context, Edit::new().content("later")).await.map(drop)
             }
-        },
+        }
         Interaction::Modal(modal) => {
             let row = &modal.data.components[0].components[0];
             let serenity::all::ActionRowComponent::InputText(input) = row else {
