@@ -8,8 +8,8 @@ use serde_json::json;
 /// What happens to a request that a fault is planned for.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// The HTTP status of the answer. Below 400 the request is carried out and answered as usual:
-    /// for a fault that only delays.
+    /// The HTTP status of the answer. 0: the connection breaks without one. Other values below 400:
+    /// the request is carried out and answered as usual, for a fault that only delays.
     pub status: u16,
     /// Discord's JSON error code.
     pub code: u32,
@@ -55,6 +55,12 @@ impl Fault {
         Self { status: 200, delay, ..Self::default() }
     }
 
+    /// The work is done, but the connection breaks before the answer.
+    #[must_use]
+    pub fn lost() -> Self {
+        Self { status: 0, after: true, ..Self::default() }
+    }
+
     /// Status 429 for so many seconds.
     #[must_use]
     pub fn rate_limited(retry_after: f64, global: bool) -> Self {
@@ -75,7 +81,7 @@ impl Fault {
 
     pub(crate) fn problem(&self) -> Option<Problem> {
         match self.status {
-            ..400 => None,
+            1..400 => None,
             429 => Some(Problem::rate_limited(self.retry_after.unwrap_or(1.0), self.global)),
             status => {
                 let body = json!({ "message": self.message, "code": self.code });

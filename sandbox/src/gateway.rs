@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    fmt::Display,
     sync::Arc,
     time::Duration,
 };
@@ -87,10 +88,10 @@ impl Session {
         guild.map_or(shard == 0, |id| (id >> 22) % shards == shard)
     }
 
-    fn dispatch(&mut self, event: &str, data: &Value) {
+    fn dispatch(&mut self, event: &str, data: impl Display) {
         self.info.seq += 1;
         let seq = self.info.seq;
-        let text = Utf8Bytes::from(json!({ "op": 0, "t": event, "s": seq, "d": data }).to_string());
+        let text = Utf8Bytes::from(format!(r#"{{"op":0,"t":"{event}","s":{seq},"d":{data}}}"#));
         if self.kept.len() == KEPT_EVENTS {
             self.kept.pop_front();
         }
@@ -110,6 +111,10 @@ impl World {
     /// Sends an event to each session that serves the guild and asked for one of `needs`
     /// (0: everybody gets it).
     pub(crate) fn dispatch(&mut self, event: &str, guild: Option<Id>, needs: u64, data: &Value) {
+        self.dispatch_text(event, guild, needs, &data.to_string());
+    }
+
+    pub(crate) fn dispatch_text(&mut self, event: &str, guild: Option<Id>, needs: u64, data: &str) {
         let absent = guild
             .and_then(|id| self.guilds.get(&id))
             .is_some_and(|guild| guild.unavailable || !guild.members.contains_key(&self.bot));
@@ -135,7 +140,7 @@ impl World {
         for session in &mut sessions {
             if session.serves(guild) && session.info.intents & needs != 0 {
                 let content = session.info.intents & intents::MESSAGE_CONTENT != 0;
-                session.dispatch(event, &render::message_event(self, message, content));
+                session.dispatch(event, render::message_event(self, message, content));
             }
         }
         self.sessions = sessions;
@@ -233,7 +238,7 @@ impl World {
         if asked & intents::GUILDS != 0 {
             for guild in joined.iter().filter_map(|id| self.guilds.get(id)) {
                 if !guild.unavailable {
-                    session.dispatch("GUILD_CREATE", &render::guild_create(self, guild));
+                    session.dispatch("GUILD_CREATE", render::guild_create(self, guild));
                 }
             }
         }
@@ -270,7 +275,7 @@ impl World {
         for text in missed {
             session.tell(Wire::Send(text));
         }
-        session.dispatch("RESUMED", &json!({ "_trace": [] }));
+        session.dispatch("RESUMED", json!({ "_trace": [] }));
         Ok(Resumed::As(session.info.id.clone()))
     }
 

@@ -87,6 +87,8 @@ impl World {
         if let Some(message) = source.and_then(|id| self.messages.get(id)) {
             payload["message"] = render::message(self, message);
         }
+        let name = payload["data"]["name"].as_str().filter(|_| kind == 2).map(str::to_owned);
+        let command = name.zip(payload["data"]["type"].as_u64());
         let turn = Turn {
             id,
             token: token.clone(),
@@ -94,7 +96,8 @@ impl World {
             user,
             guild: guild_id,
             channel,
-            payload,
+            payload: payload.to_string(),
+            command,
             dispatched: Instant::now(),
             attempts: 0,
             first: None,
@@ -126,7 +129,7 @@ impl World {
         }
         let Some(turn) = self.turns.get(&id) else { return };
         let (guild, payload) = (turn.guild, turn.payload.clone());
-        self.dispatch("INTERACTION_CREATE", guild, 0, &payload);
+        self.dispatch_text("INTERACTION_CREATE", guild, 0, &payload);
     }
 }
 

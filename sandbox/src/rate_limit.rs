@@ -26,6 +26,10 @@ pub(crate) struct Standing {
 
 /// Requests a second for the whole bot.
 const GLOBAL: u32 = 50;
+/// How many windows there are before those that ended are forgotten.
+const KEPT_WINDOWS: usize = 1_000;
+/// The seconds of the longest window.
+const LONGEST: u64 = 60;
 
 /// Bucket, requests and seconds of a route. Discord publishes none of these: they are of the size
 /// its headers show.
@@ -69,6 +73,9 @@ impl RateLimits {
     }
 
     fn take(&mut self, key: String, bucket: &'static str, limit: u32, seconds: f64) -> Standing {
+        if self.windows.len() > KEPT_WINDOWS {
+            self.windows.retain(|_, window| window.opened.elapsed().as_secs() < LONGEST);
+        }
         let fresh = || Window { opened: Instant::now(), used: 0 };
         let window = self.windows.entry(key).or_insert_with(fresh);
         if window.opened.elapsed().as_secs_f64() >= seconds {

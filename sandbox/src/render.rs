@@ -286,8 +286,9 @@ pub(crate) fn message(world: &World, message: &Message) -> Value {
 /// 0 plain, 19 reply, 20 answer to a slash command, 23 answer to a context menu.
 fn kind(world: &World, message: &Message) -> u8 {
     let turn = message.turn.and_then(|id| world.turns.get(&id));
-    match turn.filter(|turn| turn.kind == 2 && turn.original == Some(message.id)) {
-        Some(turn) if turn.payload["data"]["type"] == 1 => 20,
+    let answered = turn.filter(|turn| turn.original == Some(message.id));
+    match answered.and_then(|turn| turn.command.as_ref()) {
+        Some((_, 1)) => 20,
         Some(_) => 23,
         None if message.reply_to.is_some() => 19,
         None => 0,
@@ -302,9 +303,9 @@ fn interaction_metadata(world: &World, turn: Id) -> Option<Value> {
         "user": user(world.user(turn.user)),
         "authorizing_integration_owners": { "0": id(turn.guild) },
     });
-    if turn.kind == 2 {
-        value["name"] = turn.payload["data"]["name"].clone();
-        value["command_type"] = turn.payload["data"]["type"].clone();
+    if let Some((name, kind)) = &turn.command {
+        value["name"] = name.as_str().into();
+        value["command_type"] = (*kind).into();
     }
     if let Some(source) = turn.source.filter(|_| turn.kind == 3) {
         value["interacted_message_id"] = id(source);

@@ -127,6 +127,8 @@ pub(crate) struct GuildState {
     pub(crate) unavailable: bool,
     /// Until when invites are paused (incident actions), as the bot gave it.
     pub(crate) incidents: Value,
+    /// Commands that the guild's admins opened to everyone.
+    pub(crate) open_commands: BTreeSet<String>,
 }
 
 pub(crate) struct Role {
@@ -298,8 +300,10 @@ pub(crate) struct Turn {
     pub(crate) user: Id,
     pub(crate) guild: Option<Id>,
     pub(crate) channel: Id,
-    /// The whole `INTERACTION_CREATE` payload, for redeliveries.
-    pub(crate) payload: Value,
+    /// The whole `INTERACTION_CREATE` payload as text, for redeliveries.
+    pub(crate) payload: String,
+    /// A command's name and type (1 slash, 2 user, 3 message).
+    pub(crate) command: Option<(String, u64)>,
     pub(crate) dispatched: Instant,
     pub(crate) attempts: usize,
     pub(crate) first: Option<FirstResponse>,

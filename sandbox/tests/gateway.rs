@@ -202,6 +202,23 @@ async fn member_events_go_only_to_who_asked_for_them() {
 }
 
 #[tokio::test]
+async fn a_shard_gets_its_own_guilds_only() {
+    let discord = discord().await;
+    let guilds: Vec<_> = (0..6).map(|n| discord.add_guild(&format!("G{n}"), "olga").id).collect();
+    let mut served = 0;
+    for shard in 0..2 {
+        let mut socket = Socket::open(&discord).await;
+        let d = json!({ "token": discord.token(), "intents": 1, "shard": [shard, 2] });
+        socket.send(&json!({ "op": 2, "d": d })).await;
+        let ready = socket.event("READY").await;
+        let mine = guilds.iter().filter(|id| (*id >> 22) % 2 == shard).count();
+        assert_eq!(ready["guilds"].as_array().expect("a list").len(), mine);
+        served += mine;
+    }
+    assert_eq!(served, guilds.len());
+}
+
+#[tokio::test]
 async fn the_server_stops_with_its_last_handle() {
     let discord = discord().await;
     let (mut socket, _) = Socket::identified(&discord, 1).await;

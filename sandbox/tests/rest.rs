@@ -350,6 +350,9 @@ async fn planned_faults_meet_their_route_and_may_come_after_the_work() {
     discord.fail("POST", "/channels/**", Fault::status(502).after().once());
     assert_eq!(rest.call("POST", &path, hello.clone()).await.0, 502);
     assert_eq!(ada.sees().len(), 1);
+    discord.fail("POST", "/channels/**", Fault::lost().once());
+    assert!(rest.request("POST", &path).json(&hello).send().await.is_err());
+    assert_eq!(ada.sees().len(), 2);
     discord.fail("*", "**", Fault::rate_limited(1.5, true));
     let limited = rest.send("POST", &path, &hello).await;
     assert_eq!(
@@ -409,4 +412,41 @@ async fn files_come_as_multipart_with_payload_json() {
         (&seen.attachments[0]["filename"], &seen.attachments[0]["size"]),
         (&json!("cat.png"), &json!(10))
     );
+}
+
+#[tokio::test]
+async fn a_guild_that_the_bot_left_is_out_of_reach_until_it_is_added_again() {
+    let Scene { rest, guild, discord, general, .. } = scene().await;
+    let (mut socket, _) = Socket::identified(&discord, intents::GUILDS).await;
+    socket.event("GUILD_CREATE").await;
+    guild.remove();
+    assert_eq!(socket.event("GUILD_DELETE").await, json!({ "id": text(guild.id) }));
+    let path = format!("/guilds/{}", guild.id);
+    assert_eq!(rest.code("GET", &path, Value::Null).await, (403, 50001));
+    let channel = format!("/channels/{general}");
+    assert_eq!(rest.code("GET", &channel, Value::Null).await, (403, 50001));
+    assert_eq!(rest.code("GET", "/guilds/1", Value::Null).await, (404, 10004));
+    guild.add_bot();
+    assert_eq!(socket.event("GUILD_CREATE").await["name"], "Garden");
+    assert_eq!(rest.call("GET", &path, Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_admin_can_open_a_command_and_a_dm_has_only_what_works_there() {
+    let Scene { rest, guild, discord, ada, .. } = scene().await;
+    let commands = json!([
+        { "name": "rule", "description": "Rule", "default_member_permissions": "32" },
+        { "name": "here", "description": "Here", "contexts": [0] },
+    ]);
+    let path = format!("/applications/{}/commands", discord.application_id());
+    rest.call("PUT", &path, commands).await;
+    assert!(ada.slash("/rule").is_err());
+    guild.open_command("rule");
+    assert!(ada.slash("/rule").is_ok());
+    let dm = ada.in_dm();
+    assert!(dm.slash("/here").is_err());
+    let (mut socket, _) = Socket::identified(&discord, 0).await;
+    assert!(dm.slash("/rule").is_ok());
+    let came = socket.event("INTERACTION_CREATE").await;
+    assert_eq!((&came["user"]["username"], &came["member"]), (&json!("ada"), &Value::Null));
 }

@@ -50,15 +50,12 @@ impl Guild {
                 audit_log: Vec::new(),
                 unavailable: false,
                 incidents: Value::Null,
+                open_commands: BTreeSet::new(),
             };
             world.guilds.insert(id, guild);
             world.add_channel(id, "general");
             world.join(id, owner);
-            let bot = world.bot;
-            let role = world.add_role(id, "Bytekeeper", permissions::BOT, 1, Some(bot));
-            world.join(id, bot);
-            world.guild_mut(id).member_mut(bot).roles.insert(role);
-            world.dispatch_guild_create(id);
+            world.add_bot(id);
             id
         });
         Self { id, discord: discord.clone() }
@@ -247,6 +244,17 @@ impl Guild {
         self.change(|world| world.remove_bot(self.id));
     }
 
+    /// Adds the bot again, with a new role of its own.
+    pub fn add_bot(&self) {
+        self.change(|world| world.add_bot(self.id));
+    }
+
+    /// Opens a command to every member, as an admin can in the guild's settings, whatever its
+    /// `default_member_permissions` say.
+    pub fn open_command(&self, name: &str) {
+        self.change(|world| world.guild_mut(self.id).open_commands.insert(name.to_owned()));
+    }
+
     /// Begins or ends an outage of the guild.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.change(|world| {
@@ -295,6 +303,9 @@ impl World {
             return;
         }
         members.insert(user, member);
+        if user == self.bot {
+            return;
+        }
         let mut data = render::member(self, &self.guilds[&guild], user);
         data["guild_id"] = guild.to_string().into();
         self.dispatch("GUILD_MEMBER_ADD", Some(guild), intents::GUILD_MEMBERS, &data);
@@ -310,12 +321,27 @@ impl World {
         }
     }
 
-    /// The bot is no member any more, and hears nothing of the guild.
+    /// Makes the bot a member with its managed role, as an invite does.
+    fn add_bot(&mut self, guild: Id) {
+        let bot = self.bot;
+        if self.guilds[&guild].members.contains_key(&bot) {
+            return;
+        }
+        let name = self.user(bot).name.clone();
+        let role = self.add_role(guild, &name, permissions::BOT, 1, Some(bot));
+        self.join(guild, bot);
+        self.guild_mut(guild).member_mut(bot).roles.insert(role);
+        self.dispatch_guild_create(guild);
+    }
+
+    /// The bot is no member any more, its role goes, and it hears nothing of the guild.
     pub(crate) fn remove_bot(&mut self, guild: Id) {
         let data = json!({ "id": guild.to_string() });
         self.dispatch("GUILD_DELETE", Some(guild), intents::GUILDS, &data);
         let bot = self.bot;
-        self.guild_mut(guild).members.remove(&bot);
+        let state = self.guild_mut(guild);
+        state.members.remove(&bot);
+        state.roles.retain(|_, role| role.bot != Some(bot));
     }
 
     /// Tells of a changed member. The bot hears of itself without the members intent too.

@@ -42,8 +42,10 @@ impl World {
 impl<'a> Typist<'a> {
     /// The command of that type and name, if the member may use it here.
     pub(crate) fn command(&self, kind: u64, name: &str) -> Result<&'a Value, Refused> {
-        let mut commands = self.world.commands_in(Some(self.guild.id));
-        let found = commands.find(|one| one["type"] == kind && one["name"] == name);
+        let dm = self.world.channels.get(&self.channel).is_some_and(|place| place.guild.is_none());
+        let mut commands = self.world.commands_in((!dm).then_some(self.guild.id));
+        let found = commands
+            .find(|one| one["type"] == kind && one["name"] == name && available(one, u8::from(dm)));
         let Some(command) = found else {
             return refuse(match kind {
                 1 => format!("There is no command /{name}."),
@@ -55,6 +57,7 @@ impl<'a> Typist<'a> {
             command["default_member_permissions"].as_str().and_then(|bits| bits.parse().ok());
         let hidden = match needed {
             None => false,
+            _ if dm || self.guild.open_commands.contains(name) => false,
             Some(0) => granted & ADMINISTRATOR == 0,
             Some(needed) => granted & needed != needed,
         };
@@ -308,6 +311,14 @@ impl Resolved {
             shown["permissions"] = granted.to_string().into();
             self.put("members", &key, shown);
         }
+    }
+}
+
+/// Whether a command can be used in a guild (context 0) or in the DM with the bot (1).
+fn available(command: &Value, context: u8) -> bool {
+    match command["contexts"].as_array() {
+        Some(contexts) => contexts.contains(&context.into()),
+        None => context == 0 || command["dm_permission"] != false,
     }
 }
 

@@ -91,6 +91,7 @@ pub(crate) fn route(world: &mut World, call: &Call, segments: &[&str]) -> Answer
             ["guilds", guild, "commands", rest @ ..] => {
                 application::commands(world, call, Some(guild), rest)
             }
+            ["emojis"] => Ok(serde_json::json!({ "items": [] }).into()),
             _ => Err(Problem::not_found()),
         },
         (_, ["applications", ..]) => Err(Problem::unknown_application()),
