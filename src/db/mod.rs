@@ -1,6 +1,6 @@
 //! Postgres: the pool, the migrations, the embedded server.
 
-pub mod embedded;
+pub use embedded_postgres as embedded;
 mod patience;
 mod pool;
 

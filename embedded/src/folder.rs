@@ -21,6 +21,7 @@ const LOG_LIMIT_BYTES: u64 = 1 << 20;
 /// How long a starter waits for the lock: for the initdb of an owner that was killed, and for an `attach`'s glance.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
+#[derive(Debug)]
 pub(super) struct Folder {
     pub(super) root: PathBuf,
 }

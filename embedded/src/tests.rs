@@ -1,9 +1,9 @@
 use std::env;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, geteuid, getpgid};
 use sqlx::Row;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -35,7 +35,7 @@ async fn start(folder: &Path, options: Options) -> Embedded {
 }
 
 async fn refusal(folder: &Path) -> String {
-    Embedded::start(folder, quick()).await.err().expect("the start is refused").to_string()
+    Embedded::start(folder, quick()).await.expect_err("the start is refused").to_string()
 }
 
 async fn text(options: &PgConnectOptions, sql: &'static str) -> String {
@@ -77,6 +77,10 @@ async fn a_first_start_makes_a_durable_server_that_only_its_socket_reaches() {
         let mode = fs::metadata(folder.path().join(private)).expect(private).permissions().mode();
         assert_eq!(mode & 0o077, 0, "others get at {private}");
     }
+    let pid = Pid::from_raw(server_of(folder.path()));
+    assert_eq!(getpgid(Some(pid)), Ok(pid), "the terminal's Ctrl-C doesn't reach it");
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).expect("its environment");
+    assert!(!environment.contains("CARGO"), "it knows ours: {environment}");
     server.stop().await.expect("it stops");
 }
 
@@ -145,7 +149,7 @@ async fn an_owner_says_where_it_serves() {
 /// Runs an owner in another process and kills it once its row is kept; returns its server's process id.
 async fn orphan(folder: &Path) -> i32 {
     let mut owner = Command::new(env::current_exe().expect("this test's program"))
-        .args(["--exact", "db::embedded::tests::an_owner_says_where_it_serves"])
+        .args(["--exact", "tests::an_owner_says_where_it_serves"])
         .env(OWNED_FOLDER, folder)
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -207,11 +211,8 @@ async fn a_killed_server_is_noticed_and_the_next_start_recovers() {
 
     let server = start(folder.path(), durable()).await;
     assert_eq!(kept_row(&server.connect_options()).await, "tea");
-    assert!(
-        server.folder.log_tail(0).contains("automatic recovery"),
-        "{}",
-        server.folder.log_tail(0)
-    );
+    let log = fs::read_to_string(server.folder.log()).expect("a log");
+    assert!(log.contains("automatic recovery"), "{log}");
     server.stop().await.expect("it stops");
 }
 
@@ -220,7 +221,14 @@ async fn a_dead_servers_number_that_a_living_process_has_again_does_not_stop_the
     let folder = folder();
     let pid = orphan(folder.path()).await;
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is killed");
-    let mut other = Command::new("sleep").arg("60").kill_on_drop(true).spawn().expect("a process");
+    // Postgres minds the processes of its own account.
+    let account = Account::for_server().expect("an account");
+    let mut other = account
+        .command(Path::new("sleep"), Path::new("/"))
+        .arg("60")
+        .kill_on_drop(true)
+        .spawn()
+        .expect("a process");
     let number = other.id().expect("a living process").to_string();
     for file in ["postgres/postmaster.pid", "socket/.s.PGSQL.5432.lock"] {
         let path = folder.path().join(file);
@@ -238,8 +246,7 @@ async fn without_postgres_the_error_says_where_was_looked_and_how_to_install_it(
     let folder = folder();
     let said = Embedded::start_from(folder.path(), &quick(), &nowhere())
         .await
-        .err()
-        .expect("a refusal")
+        .expect_err("a refusal")
         .to_string();
     assert!(
         said.contains("PATH, /nonexistent/*/bin") && said.contains("apt-get install postgresql"),
@@ -250,10 +257,39 @@ async fn without_postgres_the_error_says_where_was_looked_and_how_to_install_it(
         Places { pg_bindir: Some("/nonexistent/bin".into()), ..Places::from_environment() };
     let said = Embedded::start_from(folder.path(), &quick(), &places)
         .await
-        .err()
-        .expect("a refusal")
+        .expect_err("a refusal")
         .to_string();
     assert!(said.contains("PG_BINDIR=/nonexistent/bin"), "{said}");
+}
+
+#[tokio::test]
+async fn programs_are_found_through_links_in_the_path_and_in_the_newest_version_of_debians_folders()
+{
+    let folder = folder();
+    let account = Account::for_server().expect("an account");
+    let find = |places| {
+        let account = &account;
+        async move { programs::find(&places, account, Path::new("/"), None).await }
+    };
+    let real = find(Places::from_environment()).await.expect("an installed Postgres").initdb;
+    let real = real.canonicalize().expect("its path");
+
+    symlink(&real, folder.path().join("initdb")).expect("a link");
+    let linked = Places { path: folder.path().into(), ..nowhere() };
+    assert_eq!(find(linked).await.expect("programs").initdb, real);
+
+    for version in ["9", "100"] {
+        fs::create_dir(folder.path().join(version)).expect("a folder");
+        let bin = real.parent().expect("a folder");
+        symlink(bin, folder.path().join(version).join("bin")).expect("a link");
+    }
+    let debian = Places { versions: folder.path().into(), ..nowhere() };
+    let newest = folder.path().join("100/bin/initdb");
+    assert_eq!(find(debian).await.expect("programs").initdb, newest);
+
+    for (version, major) in [("15.18", 15), ("17beta1", 17), ("9.6.24", 9), ("15", 15)] {
+        assert_eq!(programs::major(version), Some(major), "{version}");
+    }
 }
 
 #[tokio::test]

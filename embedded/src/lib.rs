@@ -55,6 +55,7 @@ impl Default for Options {
 /// A Postgres server of our own in a data folder.
 ///
 /// Dropping it asks the server to stop and doesn't wait.
+#[derive(Debug)]
 pub struct Embedded {
     server: Server,
     folder: Folder,
@@ -100,12 +101,11 @@ impl Embedded {
             tracing::info!(folder = %cluster.display(), "making a Postgres cluster");
             folder.initialise(&account, &programs, &lock, options.durable).await?;
         }
-        let attached = Attached { socket: folder.create_socket_folder(&account)? };
-        let server = loop {
-            let server =
-                Server::obtain(&folder, &account, &programs, &attached.socket, options).await?;
-            match await_ready(&server, &folder, &attached).await {
-                Ok(()) => break server,
+        let socket = folder.create_socket_folder(&account)?;
+        let (server, attached) = loop {
+            let server = Server::obtain(&folder, &account, &programs, &socket, options).await?;
+            match await_ready(&server, &folder).await {
+                Ok(attached) => break (server, attached),
                 // It was already on its way out when it was adopted.
                 Err(EmbeddedError::Died { .. }) if server.is_adopted() => {}
                 Err(error) => return Err(error),
@@ -127,19 +127,14 @@ impl Embedded {
         }
         let folder = Folder::existing(folder)?;
         let deadline = Instant::now() + READY_PATIENCE;
-        let mut reason = "it is still being made".to_owned();
         while folder.is_locked()? {
-            if let Some(socket) = PidFile::read(&folder.cluster())?.and_then(|file| file.socket) {
-                let attached = Attached { socket };
-                match probe(&attached, DATABASE).await {
-                    Ok(()) => return Ok(Some(attached)),
-                    Err(error) => reason = error,
+            match knock(&folder, DATABASE).await {
+                Ok(attached) => return Ok(Some(attached)),
+                Err(reason) if Instant::now() > deadline => {
+                    return Err(not_ready(&folder, reason, 0));
                 }
+                Err(_) => sleep(Duration::from_millis(100)).await,
             }
-            if Instant::now() > deadline {
-                return Err(not_ready(&folder, reason, 0));
-            }
-            sleep(Duration::from_millis(100)).await;
         }
         Ok(None)
     }
@@ -213,30 +208,34 @@ impl Attached {
     }
 }
 
-async fn await_ready(
-    server: &Server,
-    folder: &Folder,
-    attached: &Attached,
-) -> Result<(), EmbeddedError> {
+async fn await_ready(server: &Server, folder: &Folder) -> Result<Attached, EmbeddedError> {
     let deadline = Instant::now() + READY_PATIENCE;
     while server.is_alive() {
-        match probe(attached, "postgres").await {
-            Ok(()) => return Ok(()),
+        match knock(folder, "postgres").await {
+            Ok(attached) => return Ok(attached),
             Err(reason) if Instant::now() > deadline => {
                 return Err(not_ready(folder, reason, server.log_from));
             }
-            Err(_) => sleep(Duration::from_millis(20)).await,
+            Err(_) => sleep(Duration::from_millis(10)).await,
         }
     }
     Err(died(folder, server))
 }
 
-/// Connects once, within 5 s; the error is in words.
-async fn probe(attached: &Attached, database: &str) -> Result<(), String> {
+/// Connects once, within 5 s, to a server that calls itself ready; the error is in words.
+async fn knock(folder: &Folder, database: &str) -> Result<Attached, String> {
+    let file = PidFile::read(&folder.cluster()).map_err(|error| error.to_string())?;
+    let Some(socket) = file.and_then(|file| file.ready) else {
+        return Err("it was still starting".to_owned());
+    };
+    let attached = Attached { socket };
     match timeout(Duration::from_secs(5), attached.options(database).connect()).await {
-        Ok(Ok(connection)) => connection.close().await.map_err(|error| error.to_string()),
+        Ok(Ok(connection)) => {
+            connection.close().await.map_err(|error| error.to_string())?;
+            Ok(attached)
+        }
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer within 5 s".to_owned()),
+        Err(_) => Err("it gave no answer within 5 s".to_owned()),
     }
 }
 

@@ -23,6 +23,7 @@ const IMMEDIATE_SHUTDOWN: Duration = Duration::from_secs(2);
 /// How long the processes of a killed server may stay attached to its memory.
 const REMAINS_PATIENCE: Duration = Duration::from_secs(5);
 
+#[derive(Debug)]
 pub(super) struct Server {
     pid: Pid,
     cluster: PathBuf,
@@ -171,8 +172,8 @@ fn in_bytes(arguments: &[OsString]) -> Vec<u8> {
 /// What a running server writes into its folder.
 pub(super) struct PidFile {
     pid: i32,
-    /// The socket's folder; `None` while the server hasn't written it yet.
-    pub(super) socket: Option<PathBuf>,
+    /// The socket's folder, once the server has written that it is ready.
+    pub(super) ready: Option<PathBuf>,
     /// The System V segment that every process of the server is attached to.
     segment: Option<u64>,
 }
@@ -186,12 +187,13 @@ impl PidFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(EmbeddedError::io("read", &path)(error)),
         };
-        // Process id, data folder, start time, port, socket's folder, address, key and id of the segment, state.
-        let line = |number: usize| text.lines().nth(number).unwrap_or_default();
-        let Ok(pid) = line(0).trim().parse() else { return Ok(None) };
+        // Process id, data folder, start time, port, socket's folder, address, key and id of the
+        // segment, state.
+        let line = |number: usize| text.lines().nth(number).unwrap_or_default().trim();
+        let Ok(pid) = line(0).parse() else { return Ok(None) };
+        let ready = (line(7) == "ready").then(|| line(4).into());
         let segment = line(6).split_whitespace().nth(1).and_then(|id| id.parse().ok());
-        let socket = Some(line(4)).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        Ok(Some(Self { pid, socket, segment }))
+        Ok(Some(Self { pid, ready, segment }))
     }
 }
 
