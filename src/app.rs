@@ -210,7 +210,7 @@ async fn database(config: &Config) -> Result<(Server, PgPool), StartError> {
 
 /// Forgets old acts, hourly.
 async fn sweep(db: Database) {
-    let mut hourly = interval(Duration::from_secs(60 * 60));
+    let mut hourly = interval(Duration::from_hours(1));
     hourly.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         hourly.tick().await;

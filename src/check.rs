@@ -97,7 +97,7 @@ async fn check_discord(config: &Config, discord: &Discord, report: &mut Report) 
         }
         Ok(guilds) => check_guilds(config, &guilds, report),
         Err(error) => {
-            report.problem("guilds", &StartError::from_discord(config, &error).to_string())
+            report.problem("guilds", &StartError::from_discord(config, &error).to_string());
         }
     }
     check_commands(config, discord, report).await;
@@ -171,16 +171,20 @@ fn check_guilds(config: &Config, guilds: &[GuildInfo], report: &mut Report) {
 
 /// Whether what is registered at Discord is what this version has.
 async fn check_commands(config: &Config, discord: &Discord, report: &mut Report) {
-    let found = registration::registered(&discord.http, config.commands_guild).await;
-    match found.and_then(|found| registration::is_current(&found)) {
-        Ok(true) => report.fine("commands", "are registered"),
-        Ok(false) => report.line(
+    let found = match registration::registered(&discord.http, config.commands_guild).await {
+        Ok(found) => found,
+        Err(error) => {
+            report.problem("commands", &StartError::from_discord(config, &error).to_string());
+            return;
+        }
+    };
+    if registration::is_current(&found).unwrap_or(false) {
+        report.fine("commands", "are registered");
+    } else {
+        report.line(
             "   ",
             "commands",
             "are not those of this version yet; the next start registers them",
-        ),
-        Err(error) => {
-            report.problem("commands", &StartError::from_discord(config, &error).to_string())
-        }
+        );
     }
 }

@@ -58,6 +58,7 @@ impl Database {
     /// [`Error::Database`] if Postgres refused (rolled back); [`Error::Unreachable`] if no try
     /// reached Postgres; [`Error::Unknown`] if one did, its answer was lost, and Postgres didn't
     /// come back within 45 s.
+    // The futures of sqlx are large: on the heap, they don't swell those of every command.
     pub async fn settle<T, F>(&self, act: impl Fn(Held) -> F) -> Result<T>
     where
         F: Future<Output = sqlx::Result<T>>,
@@ -66,13 +67,13 @@ impl Database {
         let mut pause = PAUSE.0;
         let mut lost = false;
         loop {
-            let error = match self.pool.acquire().await {
+            let error = match Box::pin(self.pool.acquire()).await {
                 Err(error) => error,
                 Ok(connection) => {
                     let abandoned = Arc::new(AtomicBool::new(false));
                     let held =
                         Held { connection: Some(connection), abandoned: Arc::clone(&abandoned) };
-                    match timeout(TRY, act(held)).await {
+                    match timeout(TRY, Box::pin(act(held))).await {
                         Ok(Ok(value)) => return Ok(value),
                         Ok(Err(error)) => {
                             match fate(&error) {

@@ -54,7 +54,7 @@ pub enum DatabaseError {
 /// Where the database runs.
 pub enum Server {
     /// A child of this process.
-    Embedded(Embedded),
+    Embedded(Box<Embedded>),
     /// Behind `DATABASE_URL`, or another process's embedded server.
     Elsewhere,
 }
@@ -97,7 +97,7 @@ pub async fn connect(config: &DatabaseConfig) -> Result<(Server, PgPool), Databa
     let Some(url) = &config.url else {
         let server = Embedded::start(&config.data_dir, Options::default()).await?;
         let pool = pool(config, server.connect_options());
-        return Ok((Server::Embedded(server), pool));
+        return Ok((Server::Embedded(Box::new(server)), pool));
     };
     let options: PgConnectOptions = url.reveal().parse()?;
     wait_for(&options).await?;

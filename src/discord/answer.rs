@@ -80,30 +80,28 @@ impl Asked<'_> {
     pub(super) async fn answer(self, work: impl Future<Output = Result<Replies>>) {
         let _running = self.app.running();
         let started = Instant::now();
-        let work = async {
+        let mut work = Box::pin(async {
             match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(result) => result,
                 Err(panic) => Err(Error::Panic(panic_text(panic.as_ref()))),
             }
-        };
-        tokio::pin!(work);
-        let answered = match timeout_at(started + IN_TIME, &mut work).await {
-            Ok(result) => self.at_once(self.words(result)).await,
-            Err(_) => {
-                let (deferred, result) = tokio::join!(self.defer(), work);
-                let replies = self.words(result);
-                match deferred {
-                    Ok(true) => self.late(replies).await,
-                    // An earlier delivery answers.
-                    Ok(false) => Ok(()),
-                    Err(error) => Err(error),
-                }
+        });
+        let answered = if let Ok(result) = timeout_at(started + IN_TIME, &mut work).await {
+            self.at_once(self.words(result)).await
+        } else {
+            let (deferred, result) = tokio::join!(self.defer(), work);
+            let replies = self.words(result);
+            match deferred {
+                Ok(true) => self.late(replies).await,
+                // An earlier delivery answers.
+                Ok(false) => Ok(()),
+                Err(error) => Err(error),
             }
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answered {
             Ok(()) => {
-                tracing::debug!(what = self.what, interaction.id = %self.id, duration_ms, "Answered")
+                tracing::debug!(what = self.what, interaction.id = %self.id, duration_ms, "Answered");
             }
             Err(error) => tracing::warn!(
                 what = self.what, interaction.id = %self.id, duration_ms, %error,
@@ -223,7 +221,7 @@ impl Asked<'_> {
     async fn follow(&self, reply: &Reply) -> Result<()> {
         let followup = reply.followup();
         // Once only: a message whose answer was lost would be posted twice.
-        self.http.create_followup_message(self.token, &followup, Vec::new()).await?;
+        Box::pin(self.http.create_followup_message(self.token, &followup, Vec::new())).await?;
         Ok(())
     }
 }
@@ -234,12 +232,12 @@ where
     F: Future<Output = serenity::Result<T>>,
 {
     for pause in PAUSES {
-        match call().await {
+        match Box::pin(call()).await {
             Err(error) if is_passing(&error) => sleep(pause).await,
             result => return result,
         }
     }
-    call().await
+    Box::pin(call()).await
 }
 
 /// Whether another try may succeed: Discord's fault, or the network's.

@@ -58,7 +58,7 @@ pub async fn register(http: &Http, guild: Option<GuildId>) -> serenity::Result<b
 /// # Errors
 ///
 /// If one can't be written as JSON.
-pub fn is_current(registered: &[Command]) -> serenity::Result<bool> {
+pub fn is_current(registered: &[Command]) -> serde_json::Result<bool> {
     let mut found: Vec<Value> =
         registered.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
     let mut own: Vec<Value> = own().iter().map(serde_json::to_value).collect::<Result<_, _>>()?;

@@ -60,7 +60,7 @@ pub fn escaped(text: &str) -> String {
             c if c.is_control() => escaped.push(' '),
             // Overrides and isolates would turn round the text behind them.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => {
-                escaped.push(' ')
+                escaped.push(' ');
             }
             c => escaped.push(c),
         }

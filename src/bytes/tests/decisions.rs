@@ -90,12 +90,11 @@ async fn the_database_decides_as_the_rules_do(pool: PgPool) {
     let run = move || {
         let mut runner =
             TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
-        runner.run(&case(), |case| handle.block_on(decide_both_ways(&pool, case)))
+        runner
+            .run(&case(), |case| handle.block_on(decide_both_ways(&pool, case)))
+            .unwrap_or_else(|failure| panic!("{failure}"));
     };
-    tokio::task::spawn_blocking(run)
-        .await
-        .expect("no panic")
-        .unwrap_or_else(|failure| panic!("{failure}"));
+    tokio::task::spawn_blocking(run).await.expect("equal decisions");
 }
 
 async fn decide_both_ways(pool: &PgPool, case: Case) -> Result<(), TestCaseError> {

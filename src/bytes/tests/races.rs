@@ -133,7 +133,7 @@ async fn two_hundred_transfers_among_five_conserve_the_sum(pool: PgPool) {
 
     let failed: Vec<_> = sent
         .iter()
-        .filter(|result| !matches!(result, Ok(_) | Err(Error::Bytes(Refusal::TooLittle { .. }))))
+        .filter(|result| !matches!(result, Ok(()) | Err(Error::Bytes(Refusal::TooLittle { .. }))))
         .collect();
     assert!(failed.is_empty(), "{failed:?}");
     let mut sum = 0;
