@@ -182,7 +182,10 @@ comment on function bytes_config is 'The guild''s settings, or the defaults of t
 
 create function bytes_earliest(config bytes_configs, p_account_created timestamptz) returns timestamptz
 language sql immutable as $$
-    select p_account_created + make_interval(hours => 24 * (config).min_account_age_days)
+    select case (config).min_account_age_days
+        when 0 then '-infinity'
+        else p_account_created + make_interval(hours => 24 * (config).min_account_age_days)
+    end
 $$;
 comment on function bytes_earliest is 'From when on a Discord account made then takes part.';
 

@@ -8,7 +8,7 @@ use crate::act::{Act, Person};
 use crate::db::Database;
 use crate::discord::button::{self, Button};
 use crate::discord::reply::Reply;
-use crate::discord::text::{amount, counted, escaped, grouped, relative};
+use crate::discord::text::{ago, amount, counted, escaped, grouped, relative};
 use crate::discord::{self, App, Context, Press, Replies, act, answer};
 use crate::{Error, Result};
 
@@ -299,7 +299,7 @@ fn history_line(entry: &Entry) -> String {
     };
     let reason =
         entry.reason.as_deref().map(|reason| format!(": {}", escaped(reason))).unwrap_or_default();
-    format!("{} **{sign}{}** {what}{reason}", relative(entry.at), grouped(entry.amount))
+    format!("{} **{sign}{}** {what}{reason}", ago(entry.at), grouped(entry.amount))
 }
 
 pub(super) fn info_embed(settings: &Settings) -> CreateEmbed {

@@ -41,10 +41,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// From when on a Discord account takes part.
+    /// From when on a Discord account takes part; the beginning of time where any age will do.
     #[must_use]
     pub fn earliest(&self, account_created: DateTime<Utc>) -> DateTime<Utc> {
-        account_created + TimeDelta::days(self.min_account_age_days.into())
+        match self.min_account_age_days {
+            0 => DateTime::<Utc>::MIN_UTC,
+            days => account_created + TimeDelta::days(days.into()),
+        }
     }
 
     /// Bytes of a daily at a streak of that many days.

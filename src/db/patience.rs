@@ -23,13 +23,20 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
+    patience: Duration,
 }
 
 impl Database {
     /// Wraps a pool.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, patience: PATIENCE }
+    }
+
+    /// The same with another patience, for tests of what follows when it's over.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The pool itself, for start-up, audit and tests.
@@ -63,7 +70,7 @@ impl Database {
     where
         F: Future<Output = sqlx::Result<T>>,
     {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut pause = PAUSE.0;
         let mut lost = false;
         loop {

@@ -33,7 +33,13 @@ pub fn counted(number: i64, unit: &str) -> String {
     format!("{} {unit}{plural}", grouped(number))
 }
 
-/// A time that each reader's client words by itself: "in 3 hours", "2 days ago".
+/// A time that is over, as each reader's client words it: "2 days ago".
+#[must_use]
+pub fn ago(at: DateTime<Utc>) -> String {
+    format!("<t:{}:R>", at.timestamp())
+}
+
+/// A time to come, as each reader's client words it: "in 3 hours".
 #[must_use]
 pub fn relative(at: DateTime<Utc>) -> String {
     // Rounded up: what opens at this second must not be refused when the client says it's open.
@@ -94,11 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn a_time_within_a_second_is_said_as_the_next() {
+    fn a_time_to_come_is_rounded_up_and_one_that_is_over_down() {
         let whole = DateTime::from_timestamp(1_000, 0).expect("in range");
 
         assert_eq!(relative(whole), "<t:1000:R>");
         assert_eq!(relative(whole + TimeDelta::milliseconds(1)), "<t:1001:R>");
+        assert_eq!(ago(whole + TimeDelta::milliseconds(999)), "<t:1000:R>");
     }
 
     #[test]

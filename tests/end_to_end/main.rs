@@ -7,3 +7,4 @@ mod gateway;
 mod outage;
 mod stage;
 mod start;
+mod wire;

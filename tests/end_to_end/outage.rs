@@ -4,14 +4,20 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bytekeeper::act::{Act, Person};
+use bytekeeper::db::Database;
+use bytekeeper::{Error, bytes};
 use embedded_postgres::{Embedded, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use poise::serenity_prelude::{GuildId, InteractionId, UserId};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::stage::{Stage, ask, typed};
+use crate::wire::Wire;
 
 /// A server of the test's own, which can be made to stand still.
 struct Postgres {
@@ -117,6 +123,60 @@ async fn a_server_that_is_killed_in_mid_command_and_comes_back_is_asked_again() 
     );
     stage.close().await;
     postgres.server.stop().await.expect("stops");
+}
+
+#[sqlx::test]
+async fn a_gift_whose_commit_was_not_heard_of_is_looked_up_and_told_as_made_once(pool: PgPool) {
+    let wire = Wire::to(&pool);
+    let stage = Stage::open_at(pool, &wire.url()).await;
+    ask(&stage.ada, "/bytes balance").await;
+
+    wire.lose_answers(2);
+    let sent = ask(&stage.ada, "/bytes send member:bob amount:60").await;
+
+    assert_eq!(wire.losses_left(), 0, "two answers were lost");
+    assert!(!sent.ephemeral && sent.text().contains("60 bytes"), "{sent:?}");
+    assert_eq!(
+        (stage.balance(&stage.ada).await, stage.balance(&stage.bob).await),
+        (Some(40), Some(60))
+    );
+    stage.close().await;
+}
+
+#[sqlx::test]
+async fn what_cannot_be_known_is_said_to_be_unknown_and_what_was_not_done_to_be_undone(
+    pool: PgPool,
+) {
+    let wire = Wire::to(&pool);
+    let db = |url: String| async move {
+        let options = PgPoolOptions::new().acquire_timeout(Duration::from_millis(200));
+        Database::new(options.connect_lazy(&url).expect("an address"))
+            .with_patience(Duration::from_secs(1))
+    };
+    let ten = UserId::new(10 << 22);
+    let act = |key: u64| Act {
+        guild: GuildId::new(1),
+        member: Person::new(ten, "ada"),
+        bot: Person::new(UserId::new(99), "bot"),
+        key: InteractionId::new(key << 22),
+    };
+    let bob = Person::new(UserId::new(20 << 22), "bob");
+    let through = db(wire.url()).await;
+    through.ping().await.expect("connects");
+
+    wire.lose_answers(1_000);
+    let lost = bytes::send(&through, &act(1), &bob, 60, None).await;
+    assert!(matches!(lost, Err(Error::Unknown(_))), "{lost:?}");
+    wire.close();
+    let refused = bytes::send(&db(wire.url()).await, &act(2), &bob, 1, None).await;
+    assert!(matches!(refused, Err(Error::Unreachable(_))), "{refused:?}");
+
+    // It was done, once, and a later delivery knows.
+    let sent = bytes::send(&Database::new(pool.clone()), &act(1), &bob, 60, None)
+        .await
+        .expect("done before");
+    assert_eq!((sent.balance, sent.receiver_balance), (40, 60));
+    assert!(bytes::audit(&pool).await.expect("readable").differences.is_empty());
 }
 
 async fn wait_for_a_waiter(pool: &PgPool) {

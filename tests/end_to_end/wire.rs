@@ -1,0 +1,99 @@
+//! A wire to Postgres that can be cut: where an answer is lost, and where nobody answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+/// Passes bytes on between a socket of its own and the server's.
+pub(crate) struct Wire {
+    folder: TempDir,
+    database: String,
+    lose: Arc<AtomicUsize>,
+    listener: JoinHandle<()>,
+}
+
+impl Wire {
+    pub(crate) fn to(pool: &PgPool) -> Self {
+        let options = pool.connect_options();
+        let folder = TempDir::new().expect("a folder");
+        let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).expect("binds");
+        let lose = Arc::<AtomicUsize>::default();
+        let server = server(&options);
+        let losing = Arc::clone(&lose);
+        let listener = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&server).await.expect("the server is there");
+                tokio::spawn(pass(client, server, Arc::clone(&losing)));
+            }
+        });
+        let database = options.get_database().expect("a database").to_owned();
+        Self { folder, database, lose, listener }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!(
+            "postgres://postgres@localhost/{}?host={}",
+            self.database,
+            self.folder.path().display()
+        )
+    }
+
+    /// From now on the next `n` answers to a transfer are lost, and their connections with them:
+    /// Postgres has committed, and nobody hears of it.
+    pub(crate) fn lose_answers(&self, n: usize) {
+        self.lose.store(n, Ordering::SeqCst);
+    }
+
+    /// Lets nobody in any more.
+    pub(crate) fn close(&self) {
+        self.listener.abort();
+        std::fs::remove_file(self.folder.path().join(".s.PGSQL.5432")).expect("there");
+    }
+
+    pub(crate) fn losses_left(&self) -> usize {
+        self.lose.load(Ordering::SeqCst)
+    }
+}
+
+fn server(options: &PgConnectOptions) -> PathBuf {
+    let folder = options.get_socket().expect("the tests' cluster listens on a socket");
+    folder.join(format!(".s.PGSQL.{}", options.get_port()))
+}
+
+/// A committed transfer shows as this in the server's answer: the column `outcome`.
+const COMMITTED: &[u8] = b"done";
+
+async fn pass(client: UnixStream, server: UnixStream, lose: Arc<AtomicUsize>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = async move {
+        tokio::io::copy(&mut from_client, &mut to_server).await.ok();
+    };
+    let down = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let n = from_server.read(&mut buffer).await.unwrap_or(0);
+            let answer = &buffer[..n];
+            let committed = answer.windows(COMMITTED.len()).any(|bytes| bytes == COMMITTED);
+            let lost = committed
+                && lose
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                    .is_ok();
+            if n == 0 || lost || to_client.write_all(answer).await.is_err() {
+                return;
+            }
+        }
+    };
+    // Whichever ends first cuts both.
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+    }
+}
