@@ -1,5 +1,5 @@
 //! What the framework refuses before a command runs. A command's own errors become words in
-//! [`answer`](super::answer).
+//! [`answer`](mod@super::answer).
 
 use poise::FrameworkError;
 
