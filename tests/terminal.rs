@@ -38,6 +38,25 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
+/// The fenced block of the README that begins with this line.
+fn readme_block(first: &str) -> String {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("readable");
+    let from = readme.find(first).expect("the block is there") + first.len();
+    let block = &readme[from..];
+    block[..block.find("```").expect("the block ends")].to_owned()
+}
+
+#[test]
+fn the_readme_shows_what_its_session_prints() {
+    let typed = readme_block("make sandbox <<'LINES'\n");
+    let lines = typed.strip_suffix("LINES\n").expect("the document ends");
+
+    let output = session(None, lines);
+
+    assert_eq!(text(&output.stdout), readme_block("```text\n"));
+    assert!(output.status.success());
+}
+
 #[test]
 fn a_piped_session_prints_what_each_member_sees_and_nothing_else() {
     let output = session(

@@ -1,6 +1,5 @@
 //! The pool and the migrations: how a process gets its database at start.
 
-use std::fmt;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -52,20 +51,12 @@ pub enum DatabaseError {
 }
 
 /// Where the database runs.
+#[derive(Debug)]
 pub enum Server {
     /// A child of this process.
     Embedded(Box<Embedded>),
     /// Behind `DATABASE_URL`, or another process's embedded server.
     Elsewhere,
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Embedded(_) => "Embedded",
-            Self::Elsewhere => "Elsewhere",
-        })
-    }
 }
 
 impl Server {
