@@ -40,7 +40,8 @@ fn text(bytes: &[u8]) -> &str {
 
 /// The fenced block of the README that begins with this line.
 fn readme_block(first: &str) -> String {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("readable");
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
+        .expect("readable");
     let from = readme.find(first).expect("the block is there") + first.len();
     let block = &readme[from..];
     block[..block.find("```").expect("the block ends")].to_owned()

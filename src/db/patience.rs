@@ -101,7 +101,7 @@ impl Database {
             if Instant::now() + pause >= deadline || matches!(error, sqlx::Error::PoolClosed) {
                 return Err(if lost { Error::Unknown(error) } else { Error::Unreachable(error) });
             }
-            tracing::debug!(%error, lost, "Postgres didn't answer, trying again: {error}");
+            tracing::debug!(%error, lost, "Postgres didn't answer, trying again");
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
         }

@@ -73,7 +73,7 @@ impl Server {
         if let Self::Embedded(server) = self
             && let Err(error) = server.stop().await
         {
-            tracing::error!(%error, "Could not stop the embedded Postgres: {error}");
+            tracing::error!(%error, "Could not stop the embedded Postgres");
         }
     }
 }
@@ -86,14 +86,23 @@ impl Server {
 /// [`DatabaseError`], after at most 30 s of trying.
 pub async fn connect(config: &DatabaseConfig) -> Result<(Server, PgPool), DatabaseError> {
     let Some(url) = &config.url else {
-        let server = Embedded::start(&config.data_dir, Options::default()).await?;
+        let usual = Options::default();
+        // Beside the pool's: for `audit`, for psql, and those that Postgres keeps for itself.
+        let connections = u16::try_from(config.pool_size).unwrap_or(u16::MAX).saturating_add(20);
+        let options = Options { max_connections: connections.max(usual.max_connections), ..usual };
+        let server = Embedded::start(&config.data_dir, options).await?;
         let pool = pool(config, server.connect_options());
         return Ok((Server::Embedded(Box::new(server)), pool));
     };
     let options: PgConnectOptions = url.reveal().parse()?;
     wait_for(&options).await?;
     let pool = pool(config, options);
-    prove_sessions(&pool).await?;
+    prove_sessions(&pool).await.map_err(|error| match error {
+        DatabaseError::Refused(error) if is_of_another_session(&error) => {
+            DatabaseError::Pooler("it answers with what belongs to other sessions")
+        }
+        error => error,
+    })?;
     Ok((Server::Elsewhere, pool))
 }
 
@@ -131,6 +140,7 @@ fn pool(config: &DatabaseConfig, options: PgConnectOptions) -> PgPool {
 /// Tries to connect until the server answers, for at most [`START_PATIENCE`].
 async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     let deadline = Instant::now() + START_PATIENCE;
+    let mut said = false;
     loop {
         let error = match timeout(START_PATIENCE, PgConnection::connect_with(options)).await {
             Ok(Ok(connection)) => return Ok(connection.close().await?),
@@ -145,7 +155,10 @@ async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
         if refused || Instant::now() >= deadline {
             return Err(DatabaseError::Unreachable(error));
         }
-        tracing::info!(%error, "Waiting for Postgres: {error}");
+        if !said {
+            tracing::warn!(%error, patience_s = START_PATIENCE.as_secs(), "Waiting for Postgres");
+            said = true;
+        }
         sleep(Duration::from_millis(500)).await;
     }
 }
@@ -174,6 +187,16 @@ async fn prove_sessions(pool: &PgPool) -> Result<(), DatabaseError> {
         Ok(())
     } else {
         Err(DatabaseError::Pooler("advisory locks don't work through it"))
+    }
+}
+
+/// Whether an error is what a pooler in transaction mode causes: a message for somebody else, or a
+/// prepared statement that is in another session or there twice.
+fn is_of_another_session(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("26000" | "42P05")),
+        _ => false,
     }
 }
 

@@ -105,7 +105,7 @@ impl Asked<'_> {
             }
             Err(error) => tracing::warn!(
                 what = self.what, interaction.id = %self.id, duration_ms, %error,
-                "Could not answer {}: {error}", self.what
+                "Could not answer {}", self.what
             ),
         }
     }
@@ -122,7 +122,7 @@ impl Asked<'_> {
             Ok::<_, Error>(())
         };
         if let Err(error) = said.await {
-            tracing::warn!(what = self.what, interaction.id = %self.id, %error, "Could not say that {} expired: {error}", self.what);
+            tracing::warn!(what = self.what, interaction.id = %self.id, %error, "Could not say that {} expired", self.what);
         }
     }
 
@@ -142,7 +142,7 @@ impl Asked<'_> {
 
     fn failed(&self, error: &Error) -> Reply {
         let reference = reference(self.id);
-        tracing::error!(what = self.what, interaction.id = %self.id, reference, ?error, "{} failed: {error}", self.what);
+        tracing::error!(what = self.what, interaction.id = %self.id, reference, ?error, "{} failed", self.what);
         let what = match error {
             Error::Unreachable(_) => {
                 "My database can't be reached, so I did nothing. Please try again in a few minutes."

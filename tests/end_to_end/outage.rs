@@ -179,6 +179,23 @@ async fn what_cannot_be_known_is_said_to_be_unknown_and_what_was_not_done_to_be_
     assert!(bytes::audit(&pool).await.expect("readable").differences.is_empty());
 }
 
+#[tokio::test]
+async fn a_stop_is_over_within_eight_seconds_also_while_the_database_stands_still() {
+    let (postgres, pool) = Postgres::start().await;
+    let stage = Stage::open_at(pool, &postgres.server.url()).await;
+    ask(&stage.ada, "/bytes balance").await;
+    postgres.signal(Signal::SIGSTOP);
+    let gift = typed(&stage.ada, "/bytes send member:bob amount:60");
+    gift.acknowledged().await;
+
+    let asked = Instant::now();
+    stage.bot.stop().await;
+
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    postgres.signal(Signal::SIGCONT);
+    postgres.server.stop().await.expect("stops");
+}
+
 async fn wait_for_a_waiter(pool: &PgPool) {
     for _ in 0..500 {
         let waiting: i64 = sqlx::query_scalar(
