@@ -69,7 +69,7 @@ impl Act {
 /// As [`Database::settle`].
 pub async fn begin_once(db: &Database, act: &Act, part: &str) -> Result<bool> {
     // A try whose answer was lost has left this token, and so is known for one's own.
-    let token = Uuid::new_v5(&NAMESPACE, format!("{:?}", std::time::Instant::now()).as_bytes());
+    let token = Uuid::new_v4();
     db.settle(|mut connection| async move {
         store::insert_processed(&mut connection, act, part, token).await
     })
