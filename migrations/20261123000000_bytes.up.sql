@@ -35,8 +35,9 @@ create table bytes_configs (
         and not jsonb_path_exists(streak_bonuses, '$.keyvalue() ? (!(@.key like_regex "^[1-9][0-9]{0,4}$"))')
         and not jsonb_path_exists(
             streak_bonuses,
-            '$.keyvalue() ? (@.value.type() != "number" || @.value < 1 || @.value > 256 || @.value != @.value.floor())'
+            '$.keyvalue() ? (@.value.type() != "number" || @.value < 1 || @.value > 256)'
         )
+        and streak_bonuses::text !~ '[.]'
     ),
     constraint ck_bytes_configs_max_transfer check (max_transfer between 1 and 100000),
     constraint ck_bytes_configs_transfer_cooldown_hours check (transfer_cooldown_hours between 0 and 168),
@@ -46,8 +47,9 @@ create table bytes_configs (
         and not jsonb_path_exists(role_rewards, '$.keyvalue() ? (!(@.key like_regex "^[0-9]{1,20}$"))')
         and not jsonb_path_exists(
             role_rewards,
-            '$.keyvalue() ? (@.value.type() != "number" || @.value < 1 || @.value > 9223372036854775807 || @.value != @.value.floor())'
+            '$.keyvalue() ? (@.value.type() != "number" || @.value < 1 || @.value > 9223372036854775807)'
         )
+        and role_rewards::text !~ '[.]'
     ),
     constraint ck_bytes_configs_confirm_from check (confirm_from between 0 and 100000),
     constraint ck_bytes_configs_min_account_age_days check (min_account_age_days between 0 and 365),

@@ -1,6 +1,7 @@
 //! The bot as a whole: built from its configuration, started, stopped. What `main` runs is what
 //! the tests run.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,9 +103,23 @@ impl Bot {
     /// [`StartError`]; what was started is stopped again.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let token = config.require_token()?;
-        // At the same time: each takes a while, and neither needs the other.
-        let (database, discord) = tokio::join!(database(config), Discord::reach(config, token));
-        let (server, pool) = database?;
+        // At the same time: each takes a while, and neither needs the other. Without a database
+        // there's no waiting for Discord; a server that is just starting is waited for.
+        let mut reaching = pin!(Discord::reach(config, token));
+        let mut reached = None;
+        let (server, pool) = {
+            let mut starting = pin!(database(config));
+            loop {
+                tokio::select! {
+                    started = &mut starting => break started?,
+                    ended = &mut reaching, if reached.is_none() => reached = Some(ended),
+                }
+            }
+        };
+        let discord = match reached {
+            Some(ended) => ended,
+            None => reaching.await,
+        };
         match Self::connect(config, token, discord, pool.clone(), server).await {
             Ok(bot) => Ok(bot),
             Err((error, server)) => {
@@ -174,12 +189,6 @@ impl Bot {
             },
             reason = self.server.died() => StartError::DatabaseDied(reason),
         }
-    }
-
-    /// The database, for tests and for what looks on from outside.
-    #[must_use]
-    pub fn db(&self) -> &Database {
-        &self.app.db
     }
 
     /// Stops cleanly: no new work, what runs finishes, then the pool and the embedded server.
@@ -339,8 +348,9 @@ where
             match call().await {
                 Ok(value) => return Ok(value),
                 Err(error) if !is_refusal(&error) => {
-                    tracing::warn!(%error, "Discord can't be reached, trying again");
-                    last = Some(with_causes(&error));
+                    let error = with_causes(&error);
+                    tracing::warn!(error, "Discord can't be reached, trying again");
+                    last = Some(error);
                     sleep(pause).await;
                     pause *= 2;
                 }

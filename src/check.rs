@@ -91,7 +91,7 @@ async fn check_discord(config: &Config, discord: &Discord, report: &mut Report) 
         report.fine("portal", "Bot, Public Bot is off: only you can invite the bot");
     }
     check_intents(application.flags.unwrap_or_default(), report);
-    match discord.http.get_guilds(None, Some(200)).await {
+    match all_guilds(&discord.http).await {
         Ok(guilds) if guilds.is_empty() => {
             report.problem("guilds", "the bot is in none yet; invite it with the link below");
         }
@@ -103,6 +103,20 @@ async fn check_discord(config: &Config, discord: &Discord, report: &mut Report) 
     check_commands(config, discord, report).await;
     let link = needs::invite_link(discord.application_id());
     report.line("   ", "invite link", &link);
+}
+
+/// Every guild that the bot is in, 200 a request.
+async fn all_guilds(http: &serenity::Http) -> serenity::Result<Vec<GuildInfo>> {
+    let mut guilds: Vec<GuildInfo> = Vec::new();
+    loop {
+        let after = guilds.last().map(|guild| serenity::GuildPagination::After(guild.id));
+        let page = http.get_guilds(after, Some(200)).await?;
+        let last = page.len() < 200;
+        guilds.extend(page);
+        if last {
+            return Ok(guilds);
+        }
+    }
 }
 
 /// The switches of the portal that the bot's intents need, by the flags that stand for them.

@@ -1,7 +1,7 @@
 //! The environment, read once into a [`Config`].
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use poise::serenity_prelude::GuildId;
@@ -90,10 +90,9 @@ impl Config {
     ///
     /// Every variable that is wrong, in the order of `.env.example`.
     pub fn from_env() -> Result<Self, Vec<ConfigError>> {
-        match dotenvy::dotenv() {
-            Ok(_) => {}
-            Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(vec![dotenv_error(&error)]),
+        match load_env_file(Path::new(".env")) {
+            Err(EnvFileError::Missing) | Ok(()) => {}
+            Err(EnvFileError::Wrong(error)) => return Err(vec![error]),
         }
         Self::from_lookup(|name| {
             std::env::var_os(name).map(|value| value.into_string().map_err(drop))
@@ -114,8 +113,8 @@ impl Config {
         });
         let api_url = vars.read(
             "DISCORD_API_URL",
-            "an http:// or https:// address without a path, such as http://127.0.0.1:8080",
-            quote,
+            "an http:// or https:// address without path and password, such as http://127.0.0.1:8080",
+            describe_address,
             api_url,
         );
         let commands_guild = vars.read(
@@ -126,7 +125,7 @@ impl Config {
         );
         let url = vars.read(
             "DATABASE_URL",
-            "an address postgres://user:password@host:port/database, or nothing for the embedded server",
+            "an address postgres://user:password@host:port/database (options such as ?sslmode=require), or nothing for the embedded server",
             describe_secret,
             database_url,
         );
@@ -225,7 +224,7 @@ fn quote(text: &str) -> String {
 }
 
 fn describe_secret(text: &str) -> String {
-    format!("{} characters of another form (not shown)", text.chars().count())
+    format!("a text of length {} (not shown)", text.chars().count())
 }
 
 /// The form that serenity insists on too: three parts of base64, the first of them the id.
@@ -241,6 +240,9 @@ fn api_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.has_host()
+        // It's shown in errors, so it holds no secret.
+        && url.username().is_empty()
+        && url.password().is_none()
         && url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none();
@@ -249,30 +251,66 @@ fn api_url(text: &str) -> Option<Url> {
 
 fn database_url(text: &str) -> Option<Secret> {
     let url = Url::parse(text).ok()?;
+    // What sqlx doesn't know it would log, value and all.
+    let options = [
+        "application_name",
+        "dbname",
+        "host",
+        "hostaddr",
+        "options",
+        "password",
+        "port",
+        "ssl-ca",
+        "ssl-cert",
+        "ssl-key",
+        "ssl-mode",
+        "ssl-root-cert",
+        "sslcert",
+        "sslkey",
+        "sslmode",
+        "sslrootcert",
+        "statement-cache-capacity",
+        "user",
+    ];
     let usable = matches!(url.scheme(), "postgres" | "postgresql")
+        && url.query_pairs().all(|(name, _)| options.contains(&&*name))
         && text.parse::<sqlx::postgres::PgConnectOptions>().is_ok();
     usable.then(|| Secret::new(text))
 }
 
-/// A line that can't be read is named by what stands before its `=`: behind it may be a secret.
-fn dotenv_error(error: &dotenvy::Error) -> ConfigError {
-    let found = match error {
-        dotenvy::Error::LineParse(line, _) => {
-            let name: String = line
-                .chars()
-                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                .take(40)
-                .collect();
-            format!("a line that can't be read (it begins with {name:?})")
-        }
-        dotenvy::Error::Io(error) => format!("a file that can't be read ({error})"),
-        _ => "a file that can't be read".to_owned(),
+fn describe_address(text: &str) -> String {
+    if text.contains('@') { describe_secret(text) } else { quote(text) }
+}
+
+/// Why a file of variables was not read.
+#[derive(Debug)]
+enum EnvFileError {
+    Missing,
+    Wrong(ConfigError),
+}
+
+/// Sets the variables of a file that the environment lacks, or none if a line is wrong.
+///
+/// Of a wrong line nothing is shown, for it may hold a secret: it's named by the variable before.
+fn load_env_file(file: &Path) -> Result<(), EnvFileError> {
+    let wrong = |found: String| {
+        let expected = "lines of the form NAME=value, with a value of several words or with $ in 'single quotes'";
+        EnvFileError::Wrong(ConfigError { variable: ".env", found, expected })
     };
-    ConfigError {
-        variable: ".env",
-        found,
-        expected: "lines of the form NAME=value, quoted if there are spaces",
+    let lines = dotenvy::from_path_iter(file).map_err(|error| match error {
+        dotenvy::Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            EnvFileError::Missing
+        }
+        _ => wrong("a file that can't be read".to_owned()),
+    })?;
+    let mut place = "at the beginning".to_owned();
+    for line in lines {
+        match line {
+            Ok((name, _)) => place = format!("behind {name}"),
+            Err(_) => return Err(wrong(format!("a line that can't be read {place} (not shown)"))),
+        }
     }
+    dotenvy::from_path(file).map_err(|_| wrong("a file that can't be read".to_owned()))
 }
 
 #[cfg(test)]
@@ -334,14 +372,42 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_env_file_is_named_without_its_secret() {
-        let error =
-            dotenv_error(&dotenvy::Error::LineParse("DISCORD_TOKEN='hunter2".to_owned(), 22));
+    fn a_broken_env_file_is_named_by_its_place_and_without_its_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(".env");
+        let found = |text: &str| {
+            std::fs::write(&file, text).expect("writable");
+            match load_env_file(&file) {
+                Err(EnvFileError::Wrong(error)) => error.found,
+                other => panic!("{other:?}"),
+            }
+        };
 
         assert_eq!(
-            error.to_string(),
-            ".env: found a line that can't be read (it begins with \"DISCORD_TOKEN\"), \
-             expected lines of the form NAME=value, quoted if there are spaces"
+            found("DISCORD_TOKEN=hunter2 with a space\n"),
+            "a line that can't be read at the beginning (not shown)"
+        );
+        assert_eq!(
+            found("# first\nLOG_FORMAT=text\n\nDISCORD_TOKEN='hunter2\n"),
+            "a line that can't be read behind LOG_FORMAT (not shown)"
+        );
+        let missing = load_env_file(&folder.path().join("none"));
+        assert!(matches!(missing, Err(EnvFileError::Missing)), "{missing:?}");
+    }
+
+    #[test]
+    fn an_address_with_a_password_or_an_unknown_option_is_refused_and_not_shown() {
+        let errors = config(&[
+            ("DISCORD_API_URL", "http://bot:hunter2@127.0.0.1:1"),
+            ("DATABASE_URL", "postgres://bot@localhost/bot?sslpassword=hunter2"),
+        ])
+        .expect_err("both are wrong");
+
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(!errors.join("\n").contains("hunter2"), "{errors:?}");
+        assert!(
+            config(&[("DATABASE_URL", "postgres://bot@localhost/bot?sslmode=require&host=/run")])
+                .is_ok()
         );
     }
 }

@@ -3,6 +3,7 @@
 //! The process listens on a port of 127.0.0.1 that it leaves in the file `health.port` of its data
 //! folder. It writes one line to whoever connects, tells nothing about members, and hangs up.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ const WELL: &str = "bytekeeper: well";
 pub struct Health {
     file: PathBuf,
     listener: JoinHandle<()>,
+    /// Held as long as the process runs; the kernel frees it when it's killed.
+    _lock: File,
 }
 
 impl Drop for Health {
@@ -44,14 +47,16 @@ impl Drop for Health {
 /// If the file can't be written, or another live process answers for the same folder.
 pub async fn serve(data_dir: &Path, app: &App, shards: &Arc<ShardManager>) -> io::Result<Health> {
     let file = data_dir.join("health.port");
-    if ask(data_dir).await.is_ok() {
+    tokio::fs::create_dir_all(data_dir).await.map_err(|error| named(data_dir, &error))?;
+    let lock = data_dir.join("process.lock");
+    let lock = File::create(&lock).map_err(|error| named(&lock, &error))?;
+    if lock.try_lock().is_err() {
         let text = format!(
             "{} is in use by another running bytekeeper; each process needs its own",
             data_dir.display()
         );
         return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
     }
-    tokio::fs::create_dir_all(data_dir).await.map_err(|error| named(data_dir, &error))?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     tokio::fs::write(&file, port.to_string()).await.map_err(|error| named(&file, &error))?;
@@ -63,7 +68,7 @@ pub async fn serve(data_dir: &Path, app: &App, shards: &Arc<ShardManager>) -> io
             drop(timeout(PATIENCE, stream.write_all(format!("{line}\n").as_bytes())).await);
         }
     });
-    Ok(Health { file, listener })
+    Ok(Health { file, listener, _lock: lock })
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {

@@ -183,7 +183,12 @@ async fn ask_health(config: &Config) -> ExitCode {
 }
 
 fn start_log(config: &Config) {
-    let filter = EnvFilter::new(&config.log_filter);
+    // Below this they log requests and frames, and with them interactions' tokens.
+    let filter =
+        ["serenity", "reqwest", "hyper", "hyper_util", "h2", "tungstenite", "tokio_tungstenite"]
+            .iter()
+            .filter_map(|library| format!("{library}=warn").parse().ok())
+            .fold(EnvFilter::new(&config.log_filter), EnvFilter::add_directive);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => {

@@ -1,7 +1,7 @@
 //! `/bytes`, `/daily` and `/leaderboard`, as members meet them.
 
 use poise::serenity_prelude as serenity;
-use serenity::{CreateEmbed, CreateEmbedFooter, InteractionId, UserId};
+use serenity::{CreateEmbed, CreateEmbedFooter, InteractionId, Permissions, UserId};
 
 use super::{Account, Board, Claim, Entry, History, Kind, Refusal, Sent, Settings, rules};
 use crate::act::{Act, Person};
@@ -9,7 +9,7 @@ use crate::db::Database;
 use crate::discord::button::{self, Button};
 use crate::discord::reply::Reply;
 use crate::discord::text::{ago, amount, counted, escaped, grouped, relative};
-use crate::discord::{self, App, Context, Press, Replies, act, answer};
+use crate::discord::{self, App, Context, Press, act, answer};
 use crate::{Error, Result};
 
 /// The commands of this feature.
@@ -64,6 +64,8 @@ async fn send(
         let is_member = ctx.interaction.data.resolved.members.contains_key(&member.id);
         rules::check_gift(member.id == act.member.id, member.bot, is_member, amount)?;
         let receiver = Person::new(member.id, &member.name);
+        // Postgres holds no NUL in a text.
+        let reason = reason.map(|reason| reason.replace('\0', " "));
         let reason = reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
         let sent = super::send(&ctx.data().db, &act, &receiver, amount, reason).await?;
         Ok(sent_reply(&act, receiver.id, amount, reason, sent))
@@ -76,15 +78,15 @@ async fn send(
 #[poise::command(slash_command, guild_only)]
 async fn history(
     ctx: Context<'_>,
-    #[description = "Whose history; managers only"] member: Option<serenity::User>,
+    #[description = "Whose history, for managers; leave out for yours"] member: Option<
+        serenity::User,
+    >,
 ) -> Result<()> {
     answer(ctx, async {
         let act = act(ctx)?;
         let user = member.as_ref().map_or(act.member.id, |user| user.id);
         let permissions = ctx.interaction.member.as_ref().and_then(|member| member.permissions);
-        if user != act.member.id && !permissions.is_some_and(serenity::Permissions::manage_guild) {
-            return Err(Refusal::OthersHistory.into());
-        }
+        check_history(act.member.id, user, permissions.unwrap_or_default())?;
         let history = super::history(&ctx.data().db, &act, user, 0).await?;
         Ok(history_reply(&act, user, &history))
     })
@@ -128,32 +130,36 @@ async fn leaderboard(ctx: Context<'_>) -> Result<()> {
 }
 
 /// Serves a press of one of this feature's buttons.
-pub(crate) async fn press(db: &Database, press: Press) -> Result<Replies> {
-    let Press { act, button } = press;
+pub(crate) async fn press(db: &Database, press: Press) -> Result<Reply> {
+    let Press { act, button, permissions } = press;
+    let own = act.member.id == button.owner;
     let argument = button.argument.as_str();
     match button.action.as_str() {
         "board" => {
             let page = argument.parse().map_err(|_| discord::Refusal::Outdated)?;
             let board = super::leaderboard(db, &act, page).await?;
-            let reply = board_reply(&act, &board);
-            Ok(if act.member.id == button.owner { reply } else { reply.for_actor() }.into())
+            Ok(board_reply(&act, &board).to_press(own))
         }
-        "history" if act.member.id == button.owner => {
+        "history" => {
             let (member, page) = argument.split_once(':').ok_or(discord::Refusal::Outdated)?;
-            let member = parse_user(member)?;
-            let page = page.parse().map_err(|_| discord::Refusal::Outdated)?;
+            let (member, page) = (parse_user(member)?, page.parse());
+            check_history(act.member.id, member, permissions)?;
+            let page = page.map_err(|_| discord::Refusal::Outdated)?;
             let history = super::history(db, &act, member, page).await?;
-            Ok(history_reply(&act, member, &history).into())
+            Ok(history_reply(&act, member, &history).to_press(own))
         }
-        "share" if act.member.id == button.owner => {
+        "share" => {
             let member = parse_user(argument)?;
-            let (account, first_time) = super::share(db, &act, member).await?;
-            let embed = balance_embed(&act, member, account.as_ref(), false);
-            let shown = Reply::private(embed.clone());
-            Ok(if first_time { Replies::then(shown, Reply::public(embed)) } else { shown.into() })
+            let account = super::share(db, &act, member).await?;
+            Ok(Reply::public(balance_embed(&act, member, &account, "")))
         }
         _ => Err(discord::Refusal::Outdated.into()),
     }
+}
+
+/// Refuses somebody else's history to who doesn't manage the guild.
+fn check_history(actor: UserId, member: UserId, permissions: Permissions) -> Result<(), Refusal> {
+    if actor == member || permissions.manage_guild() { Ok(()) } else { Err(Refusal::OthersHistory) }
 }
 
 fn parse_user(id: &str) -> Result<UserId> {
@@ -173,34 +179,30 @@ fn custom_id(act: &Act, action: &str, argument: impl std::fmt::Display) -> Strin
     .custom_id()
 }
 
-/// The line that says until when a message's buttons work.
+/// The line that says when a message's buttons stop.
+fn works_until(buttons_stop: &str, key: InteractionId) -> String {
+    format!("-# {buttons_stop} {}.", relative(button::expires(key)))
+}
+
+/// The same for the two buttons of a pager.
 fn buttons_until(key: InteractionId) -> String {
-    format!("-# These buttons stop working {}.", relative(button::expires(key)))
+    works_until("These buttons stop working", key)
 }
 
 fn balance_reply(act: &Act, member: UserId, account: Option<&Account>) -> Reply {
-    Reply::private(balance_embed(act, member, account, true)).button(
-        "Share",
-        custom_id(act, "share", member),
-        true,
-    )
+    let Some(account) = account else {
+        let text = format!("<@{member}> has no account yet.");
+        return Reply::private(CreateEmbed::new().title("Balance").description(text));
+    };
+    let until = format!("\n{}", works_until("This button stops working", act.key));
+    let share = custom_id(act, "share", member);
+    Reply::private(balance_embed(act, member, account, &until)).button("Share", share, true)
 }
 
-fn balance_embed(
-    act: &Act,
-    member: UserId,
-    account: Option<&Account>,
-    shareable: bool,
-) -> CreateEmbed {
-    let Some(account) = account else {
-        return CreateEmbed::new().title("Balance").description(format!(
-            "<@{member}> has no account yet: it opens with their first command."
-        ));
-    };
-    let until = if shareable { format!("\n{}", buttons_until(act.key)) } else { String::new() };
+fn balance_embed(act: &Act, member: UserId, account: &Account, note: &str) -> CreateEmbed {
     CreateEmbed::new()
         .title("Balance")
-        .description(format!("<@{member}> has **{}**.{until}", amount(account.balance)))
+        .description(format!("<@{member}> has **{}**.{note}", amount(account.balance)))
         .field("Received", grouped(account.total_received), true)
         .field("Sent", grouped(account.total_sent), true)
         .field("Streak", counted(account.streak_on(act.now().date_naive()).into(), "day"), true)
@@ -297,15 +299,27 @@ fn history_line(entry: &Entry) -> String {
         (Kind::SquadFee, _) => "squad fee".to_owned(),
         (Kind::Adjustment, _) => "adjustment by a manager".to_owned(),
     };
-    let reason =
-        entry.reason.as_deref().map(|reason| format!(": {}", escaped(reason))).unwrap_or_default();
+    let reason = entry.reason.as_deref().map(|reason| format!(": {}", escaped(&cut(reason))));
+    let reason = reason.unwrap_or_default();
     format!("{} **{sign}{}** {what}{reason}", ago(entry.at), grouped(entry.amount))
+}
+
+/// As much of a reason as lets ten lines fit: escaped it may be twice as long, and a description
+/// holds 4 096 characters.
+fn cut(reason: &str) -> String {
+    const LONGEST: usize = 100;
+    match reason.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
 }
 
 pub(super) fn info_embed(settings: &Settings) -> CreateEmbed {
     let bonuses: Vec<String> = settings
         .streak_bonuses
         .iter()
+        // A field holds 1 024 characters.
+        .take(20)
         .map(|(&length, multiplier)| {
             format!("x{multiplier} from {}", counted(length.into(), "day"))
         })
@@ -313,7 +327,8 @@ pub(super) fn info_embed(settings: &Settings) -> CreateEmbed {
     let mut embed = CreateEmbed::new()
         .title("How bytes work here")
         .description(
-            "Claim bytes with `/daily`, give them with `/bytes send`, compare with `/leaderboard`.",
+            "Claim bytes with `/daily`, give them with `/bytes send`, compare with `/leaderboard`. \
+             A streak grows by a daily each day (UTC); a missed day ends it.",
         )
         .field("Starting balance", amount(settings.starting_balance), true)
         .field("Daily", amount(settings.daily_amount), true)
@@ -329,7 +344,7 @@ pub(super) fn info_embed(settings: &Settings) -> CreateEmbed {
     }
     if settings.min_account_age_days > 0 {
         let days = counted(settings.min_account_age_days.into(), "day");
-        embed = embed.field("Least age of a Discord account", days, true);
+        embed = embed.field("Minimum account age", days, true);
     }
     embed
 }

@@ -22,6 +22,7 @@ use sqlx::{Connection, PgPool};
 
 use crate::act::{self, Act, Person};
 use crate::db::Database;
+use crate::discord::text::counted;
 use crate::{Error, Result};
 
 /// A transfer that was made.
@@ -121,42 +122,36 @@ pub const PAGE: u32 = 10;
 /// The last page of a history: what it costs to read grows with the page.
 pub const LAST_HISTORY_PAGE: u32 = 99;
 
-/// The acting member's account, opened if this is their first own command.
-///
-/// # Errors
-///
-/// As [`Database::settle`].
-pub async fn own_account(db: &Database, act: &Act) -> Result<Account> {
-    db.settle(|mut connection| async move { store::open_account(&mut connection, act).await }).await
-}
-
 /// Somebody's account, as the acting member may see it; `None` if they have none yet.
 ///
-/// The acting member's own account is opened, the other's is not.
+/// The acting member's own account is opened if this is their first own command, the other's is
+/// not.
 ///
 /// # Errors
 ///
 /// As [`Database::settle`].
 pub async fn account_of(db: &Database, act: &Act, member: UserId) -> Result<Option<Account>> {
     db.settle(|mut connection| async move {
-        let own = store::open_account(&mut connection, act).await?;
         if member == act.member.id {
-            return Ok(Some(own));
+            return store::open_account(&mut connection, act).await.map(Some);
         }
-        store::find_account(&mut connection, act.guild, member).await
+        let mut tx = connection.begin().await?;
+        store::open_account(&mut tx, act).await?;
+        let account = store::find_account(&mut tx, act.guild, member).await?;
+        tx.commit().await?;
+        Ok(account)
     })
     .await
 }
 
-/// The account whose balance the acting member shows to everybody, and whether this act does so
-/// for the first time.
+/// The account whose balance the acting member shows to everybody, once an act.
 ///
 /// # Errors
 ///
-/// As [`Database::settle`].
-pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<(Option<Account>, bool)> {
-    let account = account_of(db, act, member).await?;
-    Ok((account, act::begin_once(db, act, "share").await?))
+/// [`Refusal::Shared`] if this act did so before; else as [`Database::settle`].
+pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<Account> {
+    let account = account_of(db, act, member).await?.unwrap_or_default();
+    if act::begin_once(db, act, "share").await? { Ok(account) } else { Err(Refusal::Shared.into()) }
 }
 
 /// Sends bytes from the acting member to another and records it in the ledger, once an act.
@@ -200,9 +195,12 @@ pub async fn history(db: &Database, act: &Act, member: UserId, page: u32) -> Res
     let page = page.min(LAST_HISTORY_PAGE);
     let mut entries = db
         .settle(|mut connection| async move {
-            store::open_account(&mut connection, act).await?;
+            let mut tx = connection.begin().await?;
+            store::open_account(&mut tx, act).await?;
             let (limit, offset) = (i64::from(PAGE) + 1, i64::from(page) * i64::from(PAGE));
-            store::list_history(&mut connection, act.guild, member, limit, offset).await
+            let entries = store::list_history(&mut tx, act.guild, member, limit, offset).await?;
+            tx.commit().await?;
+            Ok(entries)
         })
         .await?;
     let more = entries.len() > PAGE as usize && page < LAST_HISTORY_PAGE;
@@ -218,13 +216,16 @@ pub async fn history(db: &Database, act: &Act, member: UserId, page: u32) -> Res
 /// As [`Database::settle`].
 pub async fn leaderboard(db: &Database, act: &Act, page: u32) -> Result<Board> {
     db.settle(|mut connection| async move {
-        let own = store::open_account(&mut connection, act).await?;
-        let (accounts, above) = store::count_above(&mut connection, act.guild, own.balance).await?;
+        // One snapshot, in which one's own line is as new as the rest; `settle` tries a conflict
+        // with somebody else's change again.
+        let mut tx = connection.begin_with("begin isolation level repeatable read").await?;
+        let own = store::open_account(&mut tx, act).await?;
+        let (accounts, above) = store::count_above(&mut tx, act.guild, own.balance).await?;
         let pages = u32::try_from(accounts).unwrap_or(u32::MAX).div_ceil(PAGE).max(1);
         let page = page.min(pages - 1);
         let offset = i64::from(page) * i64::from(PAGE);
-        let standings =
-            store::list_by_balance(&mut connection, act.guild, i64::from(PAGE), offset).await?;
+        let standings = store::list_by_balance(&mut tx, act.guild, i64::from(PAGE), offset).await?;
+        tx.commit().await?;
         let own = Standing { rank: above + 1, member: act.member.id, value: own.balance };
         Ok(Board { standings, page, pages, own })
     })
@@ -238,8 +239,11 @@ pub async fn leaderboard(db: &Database, act: &Act, page: u32) -> Result<Board> {
 /// As [`Database::settle`].
 pub async fn settings(db: &Database, act: &Act) -> Result<Settings> {
     db.settle(|mut connection| async move {
-        store::open_account(&mut connection, act).await?;
-        store::find_settings(&mut connection, act.guild).await
+        let mut tx = connection.begin().await?;
+        store::open_account(&mut tx, act).await?;
+        let settings = store::find_settings(&mut tx, act.guild).await?;
+        tx.commit().await?;
+        Ok(settings)
     })
     .await
 }
@@ -251,7 +255,7 @@ pub struct Audit {
     pub accounts: i64,
     /// Rows of the ledger.
     pub transactions: i64,
-    /// The accounts that differ, at most 10 000.
+    /// Every account that differs.
     pub differences: Vec<Difference>,
 }
 
@@ -278,13 +282,13 @@ pub struct Difference {
 
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} accounts, {} ledger rows, {} accounts differ",
-            self.accounts,
-            self.transactions,
-            self.differences.len()
-        )?;
+        let differ = match self.differences.len() {
+            0 => "none differs".to_owned(),
+            1 => "1 differs".to_owned(),
+            n => format!("{n} differ"),
+        };
+        let accounts = counted(self.accounts, "account");
+        writeln!(f, "{accounts}, {}, {differ}", counted(self.transactions, "ledger row"))?;
         for difference in &self.differences {
             writeln!(f, "{difference}")?;
         }
@@ -324,7 +328,7 @@ pub async fn audit(db: &PgPool) -> Result<Audit> {
             )
             .await?;
         let (accounts, transactions) = store::count_ledger(&mut tx).await?;
-        let differences = store::list_differences(&mut tx, 10_000).await?;
+        let differences = store::list_differences(&mut tx).await?;
         tx.commit().await?;
         Ok(Audit { accounts, transactions, differences })
     }

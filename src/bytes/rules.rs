@@ -1,4 +1,4 @@
-//! What the economy allows. Pure: no clock, no database, no Discord.
+//! What the economy allows. Pure: no clock, no database, and of Discord only how it shows text.
 //!
 //! The transfer and the daily decide inside Postgres, in the functions `bytes_transfer` and
 //! `bytes_claim_daily`; [`check_transfer`] and [`check_daily`] are the same decisions, and a
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-use crate::discord::text::{amount, relative};
+use crate::discord::text::{amount, grouped, relative};
 
 /// How a guild's economy works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub enum Refusal {
     #[error("That user is not in this server. Pick someone who is.")]
     NotAMember,
     /// The amount is below 1.
-    #[error("You can send 1 byte or more.")]
+    #[error("The amount must be at least 1 byte.")]
     BelowOne,
     /// The Discord account is younger than the guild asks for.
     #[error("Your Discord account is too new for this server's bytes. You can do this {}.", relative(*until))]
@@ -123,7 +123,7 @@ pub enum Refusal {
         until: DateTime<Utc>,
     },
     /// The balance is smaller than the amount.
-    #[error("You have {}; sending {} needs {} more.", amount(*balance), amount_alone(*asked), amount_alone(asked - balance))]
+    #[error("You have {}; sending {} needs {} more.", amount(*balance), grouped(*asked), grouped(asked - balance))]
     TooLittle {
         /// Bytes the giver has.
         balance: i64,
@@ -141,15 +141,14 @@ pub enum Refusal {
         /// The start of the next day.
         until: DateTime<Utc>,
     },
+    /// This act showed the balance to everybody already.
+    #[error("You have shared this already. Use `/bytes balance` again to share it anew.")]
+    Shared,
     /// Somebody else's history is for managers.
     #[error(
         "Only members with the Manage Server permission can see somebody else's history. Leave out `member` to see yours."
     )]
     OthersHistory,
-}
-
-fn amount_alone(bytes: i64) -> String {
-    crate::discord::text::grouped(bytes)
 }
 
 /// Decides whether a member may send `asked` bytes now.

@@ -10,9 +10,12 @@ use sqlx::types::{Json, Uuid};
 use super::{Account, Claim, Difference, Entry, Kind, Refusal, Sent, Settings, Standing};
 use crate::act::{Act, Person};
 
-/// An id as the tables hold it. Only digits are ever written (`ck_…_user_id`).
-fn user(id: &str) -> UserId {
-    UserId::new(id.parse().expect("the column holds a snowflake"))
+/// An id as the tables hold it: digits (`ck_…_user_id`), but perhaps not ours.
+fn user(id: &str) -> sqlx::Result<UserId> {
+    let number = id.parse().ok().filter(|&number| number != 0);
+    number
+        .map(UserId::new)
+        .ok_or_else(|| sqlx::Error::Decode(format!("{id} is no snowflake").into()))
 }
 
 /// A press by somebody else carries the act's key too, so the member is part of the id.
@@ -214,14 +217,16 @@ pub(super) async fn list_history(
             amount as "amount!", reason, created_at as "created_at!"
         from (
             (
-                select * from bytes_transactions
+                select id, kind, giver_id, receiver_id, amount, reason, created_at
+                from bytes_transactions
                 where guild_id = $1 and giver_id = $2
                 order by created_at desc, kind desc, id
                 limit $3::bigint + $4::bigint
             )
             union all
             (
-                select * from bytes_transactions
+                select id, kind, giver_id, receiver_id, amount, reason, created_at
+                from bytes_transactions
                 where guild_id = $1 and receiver_id = $2
                 order by created_at desc, kind desc, id
                 limit $3::bigint + $4::bigint
@@ -238,21 +243,20 @@ pub(super) async fn list_history(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
+    rows.into_iter()
         .map(|row| {
-            let (giver, receiver) = (user(&row.giver_id), user(&row.receiver_id));
+            let (giver, receiver) = (user(&row.giver_id)?, user(&row.receiver_id)?);
             let gave = giver == member;
-            Entry {
+            Ok(Entry {
                 kind: row.kind,
                 gave,
                 other: if gave { receiver } else { giver },
                 amount: row.amount,
                 reason: row.reason,
                 at: row.created_at,
-            }
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// A page of the guild's accounts by balance; equal balances share a rank and stand in the order
@@ -278,10 +282,9 @@ pub(super) async fn list_by_balance(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Standing { rank: row.rank, member: user(&row.user_id), value: row.balance })
-        .collect())
+    rows.into_iter()
+        .map(|row| Ok(Standing { rank: row.rank, member: user(&row.user_id)?, value: row.balance }))
+        .collect()
 }
 
 /// How many accounts the guild has, and how many of them hold more than `balance`.
@@ -318,13 +321,10 @@ pub(super) async fn count_ledger(db: &mut PgConnection) -> sqlx::Result<(i64, i6
     Ok((row.accounts, row.transactions))
 }
 
-/// Recomputes every account from the ledger and lists those that differ, at most `limit`.
+/// Recomputes every account from the ledger and lists all that differ.
 ///
 /// Sums are exact beyond 64 bits, so they come as text.
-pub(super) async fn list_differences(
-    db: &mut PgConnection,
-    limit: i64,
-) -> sqlx::Result<Vec<Difference>> {
+pub(super) async fn list_differences(db: &mut PgConnection) -> sqlx::Result<Vec<Difference>> {
     sqlx::query_as!(
         Difference,
         r#"
@@ -368,9 +368,7 @@ pub(super) async fn list_differences(
             coalesce(ledger.total_sent, 0)
         )
         order by 1, 2
-        limit $1
         "#,
-        limit,
     )
     .fetch_all(db)
     .await

@@ -63,9 +63,9 @@ impl Database {
     /// # Errors
     ///
     /// [`Error::Database`] if Postgres refused (rolled back); [`Error::Unreachable`] if no try
-    /// reached Postgres; [`Error::Unknown`] if one did, its answer was lost, and Postgres didn't
-    /// come back within 45 s.
-    // The futures of sqlx are large: on the heap, they don't swell those of every command.
+    /// reached Postgres, or each met a lock or a time-out there (rolled back); [`Error::Unknown`]
+    /// if the answer to a try was lost, and no later one could tell how it ended, within 45 s or
+    /// until the pool was closed.
     pub async fn settle<T, F>(&self, act: impl Fn(Held) -> F) -> Result<T>
     where
         F: Future<Output = sqlx::Result<T>>,
@@ -74,36 +74,48 @@ impl Database {
         let mut pause = PAUSE.0;
         let mut lost = false;
         loop {
-            let error = match Box::pin(self.pool.acquire()).await {
-                Err(error) => error,
-                Ok(connection) => {
-                    let abandoned = Arc::new(AtomicBool::new(false));
-                    let held =
-                        Held { connection: Some(connection), abandoned: Arc::clone(&abandoned) };
-                    match timeout(TRY, Box::pin(act(held))).await {
-                        Ok(Ok(value)) => return Ok(value),
-                        Ok(Err(error)) => {
-                            match fate(&error) {
-                                Fate::RolledBack => return Err(Error::Database(error)),
-                                Fate::RolledBackByChance => {}
-                                Fate::Unknown => lost = true,
-                            }
-                            error
-                        }
-                        Err(_) => {
-                            lost = true;
-                            abandoned.store(true, Ordering::Relaxed);
-                            sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
-                        }
-                    }
+            let error = match self.try_once(&act).await {
+                Ok(value) => return Ok(value),
+                Err((Fate::RolledBack, error)) if !lost => return Err(Error::Database(error)),
+                Err((Fate::RolledBack | Fate::Unreadable, error)) => {
+                    return Err(Error::Unknown(error));
+                }
+                Err((Fate::RolledBackByChance, error)) => error,
+                Err((Fate::Lost, error)) => {
+                    lost = true;
+                    error
                 }
             };
-            if Instant::now() + pause >= deadline || matches!(error, sqlx::Error::PoolClosed) {
+            if Instant::now() + pause >= deadline || self.pool.is_closed() {
                 return Err(if lost { Error::Unknown(error) } else { Error::Unreachable(error) });
             }
             tracing::debug!(%error, lost, "Postgres didn't answer, trying again");
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    // The futures of sqlx are large: on the heap, they don't swell those of every command.
+    async fn try_once<T, F>(&self, act: &impl Fn(Held) -> F) -> Result<T, (Fate, sqlx::Error)>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
+        let connection = Box::pin(self.pool.acquire()).await;
+        let connection = connection.map_err(|error| (Fate::RolledBackByChance, error))?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let held = Held { connection: Some(connection), abandoned: Arc::clone(&abandoned) };
+        // Not moved into what waits for it: it must live until `abandoned` is set.
+        let mut work = Box::pin(act(held));
+        let ended = tokio::select! {
+            ended = timeout(TRY, &mut work) => ended.ok(),
+            () = self.pool.close_event() => None,
+        };
+        match ended {
+            Some(result) => result.map_err(|error| (fate(&error), error)),
+            None => {
+                abandoned.store(true, Ordering::Relaxed);
+                Err((Fate::Lost, sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+            }
         }
     }
 }
@@ -146,28 +158,33 @@ impl Drop for Held {
 enum Fate {
     /// The same would happen again.
     RolledBack,
-    /// Another try may succeed: a deadlock, a time-out, a server that stops or is just starting.
+    /// Another try may succeed: a deadlock, a time-out, a server that is just starting or full.
     RolledBackByChance,
     /// The connection broke; the commit may have been on its way.
-    Unknown,
+    Lost,
+    /// Postgres answered, so it may have committed, and the answer can't be read.
+    Unreadable,
 }
 
 fn fate(error: &sqlx::Error) -> Fate {
     match error {
+        // https://www.postgresql.org/docs/15/errcodes-appendix.html
         sqlx::Error::Database(error) => match error.code().as_deref() {
-            // Class 40: serialization failure, deadlock; 55P03: lock timeout; 57014: statement
-            // timeout; 57P0x: shutdown, crash, starting up; 53xxx: out of connections or memory.
-            // https://www.postgresql.org/docs/15/errcodes-appendix.html
+            // Serialization failure, deadlock, lock time-out, statement time-out, starting up.
             Some("40001" | "40P01" | "55P03" | "57014" | "57P03") => Fate::RolledBackByChance,
-            // A terminated backend may have been asked to stop just behind its commit.
-            Some("57P01" | "57P02" | "40003") => Fate::Unknown,
+            // Out of connections, memory, disk.
             Some(code) if code.starts_with("53") => Fate::RolledBackByChance,
+            // Unknown by name; a backend that was told to end, perhaps just behind its commit; and
+            // what a pooler says when its own connection broke.
+            Some("40003" | "57P01" | "57P02") => Fate::Lost,
+            Some(code) if code.starts_with("08") => Fate::Lost,
             _ => Fate::RolledBack,
         },
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::Tls(_)
-        | sqlx::Error::WorkerCrashed => Fate::Unknown,
-        _ => Fate::RolledBack,
+        | sqlx::Error::WorkerCrashed => Fate::Lost,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Fate::RolledBackByChance,
+        _ => Fate::Unreadable,
     }
 }

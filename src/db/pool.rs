@@ -1,11 +1,13 @@
 //! The pool and the migrations: how a process gets its database at start.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Connection, Executor, PgConnection, PgPool};
-use tokio::time::{Instant, sleep, timeout};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::embedded::{Embedded, EmbeddedError, Options};
 use crate::config::DatabaseConfig;
@@ -29,7 +31,7 @@ pub enum DatabaseError {
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
     /// `DATABASE_URL`'s server didn't answer.
-    #[error("DATABASE_URL: the server can't be reached: {0}")]
+    #[error("DATABASE_URL: no connection: {0}")]
     Unreachable(#[source] sqlx::Error),
     /// Something between the bot and the server shares sessions.
     #[error(
@@ -40,6 +42,11 @@ pub enum DatabaseError {
     /// The tables are those of a newer Bytekeeper, or of something else.
     #[error("the database doesn't fit this version of Bytekeeper: {0}")]
     Migrate(#[from] MigrateError),
+    /// Another process holds the tables.
+    #[error(
+        "the tables are in use by something that doesn't end, such as another process's migration; gave up after 60 s"
+    )]
+    Locked,
     /// The tables are older than this version, or not there.
     #[error(
         "the tables are not those of this version; run `bytekeeper migrate` or start the bot first"
@@ -96,14 +103,13 @@ pub async fn connect(config: &DatabaseConfig) -> Result<(Server, PgPool), Databa
     };
     let options: PgConnectOptions = url.reveal().parse()?;
     wait_for(&options).await?;
-    let pool = pool(config, options);
-    prove_sessions(&pool).await.map_err(|error| match error {
+    prove_sessions(url.reveal(), &options).await.map_err(|error| match error {
         DatabaseError::Refused(error) if is_of_another_session(&error) => {
             DatabaseError::Pooler("it answers with what belongs to other sessions")
         }
         error => error,
     })?;
-    Ok((Server::Elsewhere, pool))
+    Ok((Server::Elsewhere, pool(config, options)))
 }
 
 /// Like [`connect`], but joins the embedded server of a bot that is running in the same folder.
@@ -142,7 +148,7 @@ async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     let deadline = Instant::now() + START_PATIENCE;
     let mut said = false;
     loop {
-        let error = match timeout(START_PATIENCE, PgConnection::connect_with(options)).await {
+        let error = match timeout_at(deadline, PgConnection::connect_with(options)).await {
             Ok(Ok(connection)) => return Ok(connection.close().await?),
             Ok(Err(error)) => error,
             Err(_) => sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
@@ -165,29 +171,27 @@ async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
 
 /// Proves that a session stays one session: LISTEN is heard and an advisory lock is held and freed
 /// by who took it. A pooler in transaction mode breaks both silently.
-async fn prove_sessions(pool: &PgPool) -> Result<(), DatabaseError> {
-    let mut listener = PgListener::connect_with(pool).await?;
+async fn prove_sessions(url: &str, options: &PgConnectOptions) -> Result<(), DatabaseError> {
+    let mut owner = PgConnection::connect_with(options).await?;
+    let mut other = PgConnection::connect_with(options).await?;
+    let key: i64 = sqlx::query_scalar("select pg_backend_pid()::bigint + (7::bigint << 40)")
+        .fetch_one(&mut owner)
+        .await?;
+    let held = try_lock(&mut owner, key).await? && !try_lock(&mut other, key).await?;
+    let freed: bool =
+        sqlx::query_scalar("select pg_advisory_unlock($1)").bind(key).fetch_one(&mut owner).await?;
+    if !held || !freed {
+        return Err(DatabaseError::Pooler("advisory locks don't work through it"));
+    }
+    other.close().await?;
+    let mut listener = PgListener::connect(url).await?;
     listener.listen("bytekeeper_start").await?;
-    sqlx::query("select pg_notify('bytekeeper_start', '')").execute(pool).await?;
+    sqlx::query("select pg_notify('bytekeeper_start', '')").execute(&mut owner).await?;
     match timeout(Duration::from_secs(5), listener.recv()).await {
         Ok(heard) => drop(heard?),
         Err(_) => return Err(DatabaseError::Pooler("LISTEN/NOTIFY doesn't work through it")),
     }
-    let mut owner = pool.acquire().await?;
-    let mut other = pool.acquire().await?;
-    let key: i64 = sqlx::query_scalar("select pg_backend_pid()::bigint + (7::bigint << 40)")
-        .fetch_one(&mut *owner)
-        .await?;
-    let held = try_lock(&mut owner, key).await? && !try_lock(&mut other, key).await?;
-    let freed: bool = sqlx::query_scalar("select pg_advisory_unlock($1)")
-        .bind(key)
-        .fetch_one(&mut *owner)
-        .await?;
-    if held && freed {
-        Ok(())
-    } else {
-        Err(DatabaseError::Pooler("advisory locks don't work through it"))
-    }
+    Ok(owner.close().await?)
 }
 
 /// Whether an error is what a pooler in transaction mode causes: a message for somebody else, or a
@@ -218,14 +222,44 @@ pub async fn version(pool: &PgPool) -> Result<String, DatabaseError> {
 ///
 /// # Errors
 ///
-/// [`DatabaseError::Migrate`] if the tables are newer than this version, or were changed by hand.
+/// [`DatabaseError::Migrate`] if the tables are newer than this version, or were changed by hand;
+/// [`DatabaseError::Locked`] if something holds them for 60 s.
 pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
-    let mut connection = pool.acquire().await?;
-    // A migration may rewrite a large table, and waits for another process's migration.
-    connection.execute("set statement_timeout = 0; set lock_timeout = 0").await?;
-    MIGRATOR.run(&mut *connection).await?;
+    let mut connection = migrator(pool).await?;
+    let ended = {
+        let mut run = pin!(MIGRATOR.run(&mut *connection));
+        if let Ok(ended) = timeout(Duration::from_secs(3), &mut run).await {
+            ended
+        } else {
+            tracing::info!("Migrating, or waiting for another process that does");
+            run.await
+        }
+    };
+    ended.map_err(migration_error)?;
     connection.detach().close().await?;
     Ok(())
+}
+
+/// A connection on which a migration may take its time, but not wait for ever.
+async fn migrator(pool: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
+    let mut connection = pool.acquire().await?;
+    connection.execute("set statement_timeout = 0; set lock_timeout = '60s'").await?;
+    Ok(connection)
+}
+
+fn migration_error(error: MigrateError) -> DatabaseError {
+    let locked = |error: &sqlx::Error| {
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref()
+            == Some("55P03")
+    };
+    match &error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)
+            if locked(cause) =>
+        {
+            DatabaseError::Locked
+        }
+        _ => DatabaseError::Migrate(error),
+    }
 }
 
 /// Makes sure that the tables are those of this version.
@@ -258,13 +292,12 @@ async fn applied(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
 ///
 /// As [`migrate`].
 pub async fn migrate_down(pool: &PgPool, steps: usize) -> Result<usize, DatabaseError> {
-    let mut connection = pool.acquire().await?;
-    connection.execute("set statement_timeout = 0; set lock_timeout = 0").await?;
+    let mut connection = migrator(pool).await?;
     let applied = applied(&mut connection).await?;
     let taken = steps.min(applied.len());
     let target = applied.get(steps).copied().unwrap_or(0);
     if taken > 0 {
-        MIGRATOR.undo(&mut *connection, target).await?;
+        MIGRATOR.undo(&mut *connection, target).await.map_err(migration_error)?;
     }
     connection.detach().close().await?;
     Ok(taken)

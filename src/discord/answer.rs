@@ -7,26 +7,35 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use poise::futures_util::FutureExt;
 use poise::serenity_prelude as serenity;
 use serenity::{
     CreateInteractionResponse as Response, CreateInteractionResponseMessage, Http, HttpError,
-    InteractionId,
+    InteractionId, StatusCode,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::reply::{Audience, Reply};
+use super::reply::{Audience, Place, Reply};
 use super::{App, Refusal};
 use crate::{Error, Result};
 
 /// How long the work may take before its answer is deferred.
 const IN_TIME: Duration = Duration::from_secs(2);
-/// The pauses before another try of an answer that Discord didn't take; a first answer must stay
-/// within its 3 s.
-const PAUSES: [Duration; 3] =
+/// The pauses before another try of a first answer, which must stay within Discord's 3 s.
+const FIRST_PAUSES: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(500)];
+/// The pauses before another try of what follows a first answer: half a minute in all.
+const LATER_PAUSES: [Duration; 6] = [
+    Duration::from_millis(250),
+    Duration::from_millis(750),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+];
 /// Discord's code of an answer to an interaction that has one.
 const ALREADY_ACKNOWLEDGED: isize = 40_060;
 
@@ -39,37 +48,8 @@ pub(super) struct Asked<'a> {
     pub(super) token: &'a str,
     /// What was asked for, in the log's words: `/bytes send`, `bytes:board`.
     pub(super) what: &'a str,
+    /// What a deferral promises: a message of its own, or the message of the pressed button.
     pub(super) place: Place,
-}
-
-/// Where the reply to an interaction stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In a message of its own.
-    New,
-    /// In the message that the pressed button stands on.
-    OnMessage,
-}
-
-/// What work comes to: a reply, and for a button perhaps a second one that everybody sees.
-#[derive(Debug)]
-pub struct Replies {
-    first: Reply,
-    then: Option<Reply>,
-}
-
-impl From<Reply> for Replies {
-    fn from(first: Reply) -> Self {
-        Self { first, then: None }
-    }
-}
-
-impl Replies {
-    /// Another message behind the first.
-    #[must_use]
-    pub fn then(first: Reply, then: Reply) -> Self {
-        Self { first, then: Some(then) }
-    }
 }
 
 impl Asked<'_> {
@@ -77,7 +57,7 @@ impl Asked<'_> {
     ///
     /// What goes wrong in answering is logged: the work is done by then, and an error would read
     /// as if it were not.
-    pub(super) async fn answer(self, work: impl Future<Output = Result<Replies>>) {
+    pub(super) async fn answer(self, work: impl Future<Output = Result<Reply>>) {
         let _running = self.app.running();
         let started = Instant::now();
         let mut work = Box::pin(async {
@@ -90,9 +70,9 @@ impl Asked<'_> {
             self.at_once(self.words(result)).await
         } else {
             let (deferred, result) = tokio::join!(self.defer(), work);
-            let replies = self.words(result);
+            let reply = self.words(result);
             match deferred {
-                Ok(true) => self.late(replies).await,
+                Ok(true) => self.late(reply).await,
                 // An earlier delivery answers.
                 Ok(false) => Ok(()),
                 Err(error) => Err(error),
@@ -127,30 +107,25 @@ impl Asked<'_> {
     }
 
     /// The reply that a result reads as; the one place where an error becomes words and a log line.
-    fn words(&self, result: Result<Replies>) -> (Place, Replies) {
-        let error = match result {
-            Ok(replies) => return (self.place, replies),
-            Err(error) => error,
-        };
-        let reply = match &error {
+    fn words(&self, result: Result<Reply>) -> Reply {
+        result.unwrap_or_else(|error| match &error {
             Error::Bytes(refusal) => Reply::refused(&refusal.to_string()),
             Error::Interaction(refusal) => Reply::refused(&refusal.to_string()),
             _ => self.failed(&error),
-        };
-        (Place::New, reply.into())
+        })
     }
 
     fn failed(&self, error: &Error) -> Reply {
         let reference = reference(self.id);
-        tracing::error!(what = self.what, interaction.id = %self.id, reference, ?error, "{} failed", self.what);
+        tracing::error!(what = self.what, interaction.id = %self.id, reference, %error, "{} failed", self.what);
         let what = match error {
             Error::Unreachable(_) => {
-                "My database can't be reached, so I did nothing. Please try again in a few minutes."
+                "My database can't be reached or is too busy, so I did nothing. Please try again in a few minutes."
                     .to_owned()
             }
             Error::Unknown(_) => {
-                "My database stopped answering while I worked, so I don't know whether this \
-                                  was done. Look at `/bytes history` before you try again."
+                "My database stopped answering while I worked. If this was to change something, I don't \
+                 know whether it did: look at `/bytes history` before you try again."
                     .to_owned()
             }
             Error::Database(_) => "Something went wrong and nothing was changed.".to_owned(),
@@ -159,18 +134,13 @@ impl Asked<'_> {
         Reply::failed(&format!("{what}\n-# Reference: {reference}"))
     }
 
-    async fn at_once(&self, (place, replies): (Place, Replies)) -> Result<()> {
-        let message = replies.first.message();
-        let response = match place {
+    async fn at_once(&self, reply: Reply) -> Result<()> {
+        let message = reply.message();
+        let response = match reply.place() {
             Place::New => Response::Message(message),
             Place::OnMessage => Response::UpdateMessage(message),
         };
-        if self.first(&response).await?
-            && let Some(then) = replies.then
-        {
-            self.follow(&then).await?;
-        }
-        Ok(())
+        self.first(&response).await.map(drop)
     }
 
     /// Whether this delivery is the one that answers.
@@ -183,70 +153,95 @@ impl Asked<'_> {
     }
 
     /// The reply behind a deferred answer, which only who acted sees.
-    async fn late(&self, (place, replies): (Place, Replies)) -> Result<()> {
-        let in_own_message = self.place == Place::New;
-        if in_own_message && replies.first.audience() == Audience::Everyone {
-            self.edit(&Reply::done()).await?;
-            self.follow(&replies.first).await?;
-        } else if in_own_message || place == Place::OnMessage {
-            self.edit(&replies.first).await?;
-        } else {
-            self.follow(&replies.first).await?;
+    async fn late(&self, reply: Reply) -> Result<()> {
+        match (self.place, reply.place(), reply.audience()) {
+            (Place::New, _, Audience::Everyone) => {
+                // In this order: the first follow-up would fill the deferred answer.
+                self.edit(&Reply::done()).await?;
+                let followed = self.follow(&reply).await;
+                if followed.is_err() {
+                    // Who acted learns of it all the same.
+                    self.edit(&reply).await?;
+                }
+                followed
+            }
+            (Place::OnMessage, Place::New, _) => self.follow(&reply).await,
+            _ => self.edit(&reply).await,
         }
-        if let Some(then) = replies.then {
-            self.follow(&then).await?;
-        }
-        Ok(())
     }
 
     /// Sends a first answer; `false` if Discord has one already.
     async fn first(&self, response: &Response) -> Result<bool> {
-        let sent = retried(|| {
+        let tries = AtomicUsize::new(0);
+        let sent = retried(&FIRST_PAUSES, is_passing, || {
+            tries.fetch_add(1, Ordering::Relaxed);
             self.http.create_interaction_response(self.id, self.token, response, Vec::new())
-        })
-        .await;
-        match sent {
-            Err(error) if discord_code(&error) == Some(ALREADY_ACKNOWLEDGED) => Ok(false),
+        });
+        match sent.await {
+            // Behind a try whose own answer was lost, it's ours that Discord has.
+            Err(error) if discord_code(&error) == Some(ALREADY_ACKNOWLEDGED) => {
+                Ok(tries.load(Ordering::Relaxed) > 1)
+            }
             sent => Ok(sent.map(|()| true)?),
         }
     }
 
     async fn edit(&self, reply: &Reply) -> Result<()> {
         let edit = reply.edit();
-        retried(|| self.http.edit_original_interaction_response(self.token, &edit, Vec::new()))
-            .await?;
+        retried(&LATER_PAUSES, is_passing, || {
+            self.http.edit_original_interaction_response(self.token, &edit, Vec::new())
+        })
+        .await?;
         Ok(())
     }
 
     async fn follow(&self, reply: &Reply) -> Result<()> {
         let followup = reply.followup();
-        // Once only: a message whose answer was lost would be posted twice.
-        Box::pin(self.http.create_followup_message(self.token, &followup, Vec::new())).await?;
+        retried(&LATER_PAUSES, is_surely_not_done, || {
+            self.http.create_followup_message(self.token, &followup, Vec::new())
+        })
+        .await?;
         Ok(())
     }
 }
 
-/// Tries again what Discord didn't take for a reason of its own.
-async fn retried<T, F>(call: impl Fn() -> F) -> serenity::Result<T>
+/// Tries again, after each of the pauses, what failed so that it `may_succeed`.
+async fn retried<T, F>(
+    pauses: &[Duration],
+    may_succeed: fn(&serenity::Error) -> bool,
+    call: impl Fn() -> F,
+) -> serenity::Result<T>
 where
     F: Future<Output = serenity::Result<T>>,
 {
-    for pause in PAUSES {
+    for &pause in pauses {
         match Box::pin(call()).await {
-            Err(error) if is_passing(&error) => sleep(pause).await,
+            Err(error) if may_succeed(&error) => sleep(pause).await,
             result => return result,
         }
     }
     Box::pin(call()).await
 }
 
-/// Whether another try may succeed: Discord's fault, or the network's.
+/// Whether another try may succeed: Discord's fault, the network's, or too many requests. What is
+/// done twice must be as good as once.
 fn is_passing(error: &serenity::Error) -> bool {
     match error {
         serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) => {
-            response.status_code.is_server_error()
+            response.status_code.is_server_error() || is_surely_not_done(error)
         }
         serenity::Error::Http(HttpError::Request(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether Discord surely did nothing and may on another try. A message can't be posted twice then.
+fn is_surely_not_done(error: &serenity::Error) -> bool {
+    match error {
+        serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) => {
+            response.status_code == StatusCode::TOO_MANY_REQUESTS
+        }
+        serenity::Error::Http(HttpError::Request(error)) => error.is_connect(),
         _ => false,
     }
 }

@@ -1,11 +1,12 @@
 //! What the gateway brings beside commands, a line each.
 
 use poise::serenity_prelude as serenity;
-use serenity::{ComponentInteraction, FullEvent, Interaction};
+use serenity::{ComponentInteraction, FullEvent, Interaction, Permissions};
 
 use super::answer::Asked;
 use super::button::Button;
-use super::{App, Place, Refusal, Replies};
+use super::reply::{Place, Reply};
+use super::{App, Refusal};
 use crate::act::{Act, Person};
 use crate::{Error, Result, bytes};
 
@@ -33,6 +34,8 @@ pub(crate) struct Press {
     pub(crate) act: Act,
     /// What was pressed.
     pub(crate) button: Button,
+    /// What the member who pressed may do in this channel, now.
+    pub(crate) permissions: Permissions,
 }
 
 async fn pressed(context: poise::FrameworkContext<'_, App, Error>, press: &ComponentInteraction) {
@@ -61,11 +64,13 @@ async fn pressed(context: poise::FrameworkContext<'_, App, Error>, press: &Compo
     }
     let member = Person::new(press.user.id, &press.user.name);
     let act = Act { guild, member, bot: app.bot.clone(), key: button.key };
-    asked.answer(route(app, Press { act, button })).await;
+    let permissions =
+        press.member.as_ref().and_then(|member| member.permissions).unwrap_or_default();
+    asked.answer(route(app, Press { act, button, permissions })).await;
 }
 
 /// Which feature serves a button.
-async fn route(app: &App, press: Press) -> Result<Replies> {
+async fn route(app: &App, press: Press) -> Result<Reply> {
     match press.button.feature.as_str() {
         "bytes" => bytes::press(&app.db, press).await,
         _ => Err(Refusal::Outdated.into()),

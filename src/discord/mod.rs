@@ -14,9 +14,9 @@ use std::sync::Arc;
 use poise::serenity_prelude as serenity;
 use tokio::sync::OwnedRwLockReadGuard;
 
-pub use answer::{Place, Replies};
 pub(crate) use events::Press;
 
+use self::reply::{Place, Reply};
 use crate::act::{Act, Person};
 use crate::db::Database;
 use crate::{Error, Result, bytes};
@@ -39,7 +39,7 @@ impl App {
         Self { db, bot, running: Arc::default() }
     }
 
-    /// Says that something runs, for as long as the guard lives; `None` once the bot is stopping.
+    /// Says that something runs, for as long as the guard lives; `None` while a stop waits already.
     fn running(&self) -> Option<OwnedRwLockReadGuard<()>> {
         Arc::clone(&self.running).try_read_owned().ok()
     }
@@ -60,8 +60,11 @@ pub enum Refusal {
     /// Bytes are a guild's.
     #[error("This works in a server only.")]
     GuildOnly,
-    /// The command is registered, but this version doesn't have it.
-    #[error("This command has changed. Reload Discord (Ctrl+R, or restart the app) and try again.")]
+    /// The command or button is known to Discord, but not to this version.
+    #[error(
+        "This belongs to another version of the bot. Reload Discord (Ctrl+R, or restart the app) \
+         and use the command again."
+    )]
     Outdated,
     /// The button's time is over.
     #[error("These buttons have expired. Use the command again for new ones.")]
@@ -71,7 +74,7 @@ pub enum Refusal {
     Forbidden,
 }
 
-/// Every command, in the order of the help page.
+/// Every command.
 #[must_use]
 pub fn commands() -> Vec<poise::Command<App, Error>> {
     bytes::commands()
@@ -113,7 +116,7 @@ pub fn act(ctx: Context<'_>) -> Result<Act> {
 }
 
 /// Does a command's work and answers with what it comes to; the command is over then.
-pub async fn answer<R: Into<Replies>>(ctx: Context<'_>, work: impl Future<Output = Result<R>>) {
+pub async fn answer(ctx: Context<'_>, work: impl Future<Output = Result<Reply>>) {
     let what = format!("/{}", ctx.command().qualified_name);
     let asked = answer::Asked {
         http: &ctx.serenity_context().http,
@@ -123,7 +126,7 @@ pub async fn answer<R: Into<Replies>>(ctx: Context<'_>, work: impl Future<Output
         what: &what,
         place: Place::New,
     };
-    asked.answer(async { work.await.map(Into::into) }).await;
+    asked.answer(work).await;
 }
 
 #[cfg(test)]

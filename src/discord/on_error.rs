@@ -4,7 +4,8 @@
 use poise::FrameworkError;
 
 use super::answer::Asked;
-use super::{App, Place, Refusal};
+use super::reply::Place;
+use super::{App, Refusal};
 use crate::Error;
 
 pub(super) async fn on_error(error: FrameworkError<'_, App, Error>) {

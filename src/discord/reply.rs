@@ -22,6 +22,15 @@ pub enum Audience {
     Actor,
 }
 
+/// Where a reply stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a message of its own.
+    New,
+    /// In the message that the pressed button stands on.
+    OnMessage,
+}
+
 /// One answer to an interaction. It pings nobody but whom [`ping`](Self::ping) names.
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -29,6 +38,7 @@ pub struct Reply {
     ping: Option<UserId>,
     buttons: Vec<CreateButton>,
     audience: Audience,
+    place: Place,
 }
 
 impl Reply {
@@ -62,6 +72,7 @@ impl Reply {
             ping: None,
             buttons: Vec::new(),
             audience: Audience::Actor,
+            place: Place::New,
         }
     }
 
@@ -85,10 +96,21 @@ impl Reply {
         self.button("Previous", id(-1), back).button("Next", id(1), on)
     }
 
-    /// The same, shown to who acted only.
+    /// The same for a press of one of its buttons: in the place of the message if that is the
+    /// presser's own, else in a message that only they see.
     #[must_use]
-    pub fn for_actor(self) -> Self {
-        Self { audience: Audience::Actor, ..self }
+    pub fn to_press(self, own: bool) -> Self {
+        if own {
+            Self { place: Place::OnMessage, ..self }
+        } else {
+            Self { audience: Audience::Actor, ..self }
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// Who sees it.

@@ -54,7 +54,7 @@ async fn tables_go_up_and_down_and_the_audit_needs_no_token() {
 
     assert_eq!(output(bare(&["migrate"])).await.0, Some(0));
     let (code, out, _) = output(bare(&["audit"])).await;
-    assert_eq!((code, out.as_str()), (Some(0), "0 accounts, 0 ledger rows, 0 accounts differ\n"));
+    assert_eq!((code, out.as_str()), (Some(0), "0 accounts, 0 ledger rows, none differs\n"));
     let (code, out, _) = output(bare(&["migrate", "--down", "1"])).await;
     assert_eq!((code, out.as_str()), (Some(0), "Took 1 migration back.\n"));
     let (code, _, error) = output(bare(&["audit"])).await;
@@ -78,7 +78,7 @@ async fn a_running_bot_is_healthy_is_audited_is_checked_and_stops_when_asked() {
     let (code, out, _) = program.output(&["health"]).await;
     assert_eq!((code, out.as_str()), (Some(0), "bytekeeper: well\n"));
     let (code, out, _) = program.output(&["audit"]).await;
-    assert_eq!((code, out.as_str()), (Some(0), "1 accounts, 2 ledger rows, 0 accounts differ\n"));
+    assert_eq!((code, out.as_str()), (Some(0), "1 account, 2 ledger rows, none differs\n"));
     let (code, out, error) = program.output(&["check"]).await;
     assert_eq!(code, Some(0), "{out}{error}");
     for words in
@@ -101,7 +101,64 @@ async fn a_running_bot_is_healthy_is_audited_is_checked_and_stops_when_asked() {
     );
     assert_eq!(program.output(&["health"]).await.0, Some(1));
     let (code, out, _) = program.output(&["audit"]).await;
-    assert_eq!((code, out.as_str()), (Some(0), "1 accounts, 2 ledger rows, 0 accounts differ\n"));
+    assert_eq!((code, out.as_str()), (Some(0), "1 account, 2 ledger rows, none differs\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_sees_the_guilds_beyond_the_two_hundredth() {
+    let program = Program::new().await;
+    let mut last = String::new();
+    for n in 0..201 {
+        last =
+            program.discord.add_guild(&format!("guild {n}"), &format!("owner{n}")).id.to_string();
+    }
+    let mut check = program.command(&["check"]);
+    check.env("COMMANDS_GUILD_ID", &last);
+
+    let (code, out, error) = output(check).await;
+
+    assert_eq!(code, Some(0), "{out}{error}");
+    assert!(out.contains("guild 200: nothing is missing"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_shows_a_token_of_the_bot_or_of_an_interaction() {
+    let program = Program::new().await;
+    let ada = program.discord.add_guild("The Reading Room", "olga").add_member("ada");
+    let mut run = program.command(&["run"]);
+    let log = program.folder.path().join("all.log");
+    run.env("RUST_LOG", "trace").stderr(std::fs::File::create(&log).expect("writable"));
+    let mut bot = run.spawn().expect("runs");
+    program.discord.ready().await.expect("ready");
+
+    let answered = typed(&ada, "/bytes balance");
+    answered.answer().await;
+    program.discord.fail("POST", "/interactions/*/*/callback", sandbox::Fault::status(500));
+    let failed = typed(&ada, "/bytes balance");
+    wait_for(|| failed.attempts() >= 4 || log_has(&log, "Could not answer")).await;
+    terminate(&bot);
+    tokio::task::spawn_blocking(move || bot.wait()).await.expect("no panic").expect("ends");
+
+    let text = std::fs::read_to_string(&log).expect("readable");
+    assert!(text.contains("Could not answer /bytes balance"), "it logged");
+    for secret in [&program.discord.token(), &answered.token, &failed.token] {
+        let line = text.lines().find(|line| line.contains(secret.as_str()));
+        assert_eq!(line, None, "a secret in the log");
+    }
+}
+
+fn log_has(log: &std::path::Path, words: &str) -> bool {
+    std::fs::read_to_string(log).is_ok_and(|text| text.contains(words))
+}
+
+async fn wait_for(happened: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if happened() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen within 10 s");
 }
 
 #[tokio::test(flavor = "multi_thread")]

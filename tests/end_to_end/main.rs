@@ -1,5 +1,6 @@
 //! The real bot on a local Discord, over real sockets, with a real Postgres.
 
+mod answers;
 mod bytes;
 mod command_line;
 mod crash;

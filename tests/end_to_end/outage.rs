@@ -148,27 +148,15 @@ async fn what_cannot_be_known_is_said_to_be_unknown_and_what_was_not_done_to_be_
     pool: PgPool,
 ) {
     let wire = Wire::to(&pool);
-    let db = |url: String| async move {
-        let options = PgPoolOptions::new().acquire_timeout(Duration::from_millis(200));
-        Database::new(options.connect_lazy(&url).expect("an address"))
-            .with_patience(Duration::from_secs(1))
-    };
-    let ten = UserId::new(10 << 22);
-    let act = |key: u64| Act {
-        guild: GuildId::new(1),
-        member: Person::new(ten, "ada"),
-        bot: Person::new(UserId::new(99), "bot"),
-        key: InteractionId::new(key << 22),
-    };
     let bob = Person::new(UserId::new(20 << 22), "bob");
-    let through = db(wire.url()).await;
+    let through = impatient(&wire);
     through.ping().await.expect("connects");
 
     wire.lose_answers(1_000);
     let lost = bytes::send(&through, &act(1), &bob, 60, None).await;
     assert!(matches!(lost, Err(Error::Unknown(_))), "{lost:?}");
     wire.close();
-    let refused = bytes::send(&db(wire.url()).await, &act(2), &bob, 1, None).await;
+    let refused = bytes::send(&impatient(&wire), &act(2), &bob, 1, None).await;
     assert!(matches!(refused, Err(Error::Unreachable(_))), "{refused:?}");
 
     // It was done, once, and a later delivery knows.
@@ -177,6 +165,57 @@ async fn what_cannot_be_known_is_said_to_be_unknown_and_what_was_not_done_to_be_
         .expect("done before");
     assert_eq!((sent.balance, sent.receiver_balance), (40, 60));
     assert!(bytes::audit(&pool).await.expect("readable").differences.is_empty());
+}
+
+#[sqlx::test]
+async fn a_refusal_behind_a_lost_commit_is_not_told_as_nothing_changed(pool: PgPool) {
+    let wire = Wire::to(&pool);
+    let through = impatient(&wire);
+    through.ping().await.expect("connects");
+    // As behind a failover to a standby: new sessions can't write.
+    let name: String = sqlx::query_scalar("select current_database()::text")
+        .fetch_one(&pool)
+        .await
+        .expect("readable");
+    let sql = format!("alter database \"{name}\" set default_transaction_read_only = on");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.expect("valid");
+
+    wire.lose_answers(1);
+    let sent =
+        bytes::send(&through, &act(1), &Person::new(UserId::new(20 << 22), "bob"), 60, None).await;
+
+    assert_eq!(wire.losses_left(), 0, "it was committed");
+    assert!(matches!(sent, Err(Error::Unknown(_))), "{sent:?}");
+}
+
+#[sqlx::test]
+async fn a_connection_that_falls_silent_in_mid_act_is_cut_and_gives_its_place_free(pool: PgPool) {
+    let wire = Wire::to(&pool);
+    let options = PgPoolOptions::new().max_connections(1).test_before_acquire(false);
+    let db = Database::new(options.connect_lazy(&wire.url()).expect("an address"));
+    db.ping().await.expect("connects");
+    sleep(Duration::from_millis(300)).await;
+
+    wire.silence();
+    let account = bytes::account_of(&db, &act(1), act(1).member.id).await;
+
+    assert!(account.is_ok(), "new connections pass: {account:?}");
+}
+
+/// A database behind a wire, which is given up after a second.
+fn impatient(wire: &Wire) -> Database {
+    let options = PgPoolOptions::new().acquire_timeout(Duration::from_millis(200));
+    let pool = options.connect_lazy(&wire.url()).expect("an address");
+    Database::new(pool).with_patience(Duration::from_secs(1))
+}
+
+fn act(key: u64) -> Act {
+    Act {
+        guild: GuildId::new(1),
+        member: Person::new(UserId::new(10 << 22), "ada"),
+        bot: Person::new(UserId::new(99), "bot"),
+        key: InteractionId::new(key << 22),
+    }
 }
 
 #[tokio::test]
@@ -190,8 +229,10 @@ async fn a_stop_is_over_within_eight_seconds_also_while_the_database_stands_stil
 
     let asked = Instant::now();
     stage.bot.stop().await;
+    let said = gift.answer().await;
 
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert!(said.text().contains("I don't know whether it did"), "{said:?}");
     postgres.signal(Signal::SIGCONT);
     postgres.server.stop().await.expect("stops");
 }

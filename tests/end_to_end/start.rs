@@ -78,6 +78,34 @@ async fn commands_go_to_one_guild_when_one_is_named_and_to_all_otherwise(pool: P
 }
 
 #[sqlx::test]
+async fn every_size_of_the_pool_starts(pool: PgPool) {
+    let url = pool.connect_options().to_url_lossy().to_string();
+    let discord = Discord::start().await.expect("a port is free");
+    for size in ["1", "2"] {
+        let folder = TempDir::new().expect("a folder");
+        let vars = [("DATABASE_URL", url.as_str()), ("DATABASE_POOL_SIZE", size)];
+        start(&discord, &folder, &vars).await.expect(size).stop().await;
+    }
+}
+
+#[sqlx::test]
+async fn of_two_processes_in_one_folder_the_second_is_refused_also_with_a_server_of_the_hosts(
+    pool: PgPool,
+) {
+    let url = pool.connect_options().to_url_lossy().to_string();
+    let discord = Discord::start().await.expect("a port is free");
+    let folder = TempDir::new().expect("a folder");
+    let vars = [("DATABASE_URL", url.as_str())];
+    let first = start(&discord, &folder, &vars).await.expect("starts");
+
+    let second = start(&discord, &folder, &vars).await.map(drop).expect_err("in use").to_string();
+
+    assert!(second.contains("in use by another running bytekeeper"), "{second}");
+    first.stop().await;
+    start(&discord, &folder, &vars).await.expect("free again").stop().await;
+}
+
+#[sqlx::test]
 async fn a_guild_for_the_commands_where_the_bot_is_not_is_named(pool: PgPool) {
     let discord = Discord::start().await.expect("a port is free");
 

@@ -16,6 +16,8 @@ pub(crate) struct Wire {
     folder: TempDir,
     database: String,
     lose: Arc<AtomicUsize>,
+    /// How often the connections of the time fell silent.
+    silences: Arc<AtomicUsize>,
     listener: JoinHandle<()>,
 }
 
@@ -27,14 +29,18 @@ impl Wire {
         let lose = Arc::<AtomicUsize>::default();
         let server = server(&options);
         let losing = Arc::clone(&lose);
+        let silences = Arc::<AtomicUsize>::default();
+        let silencing = Arc::clone(&silences);
         let listener = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&server).await.expect("the server is there");
-                tokio::spawn(pass(client, server, Arc::clone(&losing)));
+                let answers =
+                    Answers { lose: Arc::clone(&losing), silences: Arc::clone(&silencing) };
+                tokio::spawn(answers.pass(client, server));
             }
         });
         let database = options.get_database().expect("a database").to_owned();
-        Self { folder, database, lose, listener }
+        Self { folder, database, lose, silences, listener }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -49,6 +55,12 @@ impl Wire {
     /// Postgres has committed, and nobody hears of it.
     pub(crate) fn lose_answers(&self, n: usize) {
         self.lose.store(n, Ordering::SeqCst);
+    }
+
+    /// From now on nothing comes back on the connections that there are, and nobody hangs up; new
+    /// ones pass.
+    pub(crate) fn silence(&self) {
+        self.silences.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Lets nobody in any more.
@@ -70,30 +82,45 @@ fn server(options: &PgConnectOptions) -> PathBuf {
 /// A committed transfer shows as this in the server's answer: the column `outcome`.
 const COMMITTED: &[u8] = b"done";
 
-async fn pass(client: UnixStream, server: UnixStream, lose: Arc<AtomicUsize>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let up = async move {
-        tokio::io::copy(&mut from_client, &mut to_server).await.ok();
-    };
-    let down = async move {
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let n = from_server.read(&mut buffer).await.unwrap_or(0);
-            let answer = &buffer[..n];
-            let committed = answer.windows(COMMITTED.len()).any(|bytes| bytes == COMMITTED);
-            let lost = committed
-                && lose
-                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
-                    .is_ok();
-            if n == 0 || lost || to_client.write_all(answer).await.is_err() {
-                return;
+/// What becomes of the answers on one connection.
+struct Answers {
+    lose: Arc<AtomicUsize>,
+    silences: Arc<AtomicUsize>,
+}
+
+impl Answers {
+    async fn pass(self, client: UnixStream, server: UnixStream) {
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let up = async move {
+            tokio::io::copy(&mut from_client, &mut to_server).await.ok();
+        };
+        let down = async move {
+            let silences = self.silences.load(Ordering::SeqCst);
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                let n = from_server.read(&mut buffer).await.unwrap_or(0);
+                if self.silences.load(Ordering::SeqCst) != silences {
+                    std::future::pending::<()>().await;
+                }
+                let answer = &buffer[..n];
+                if n == 0 || self.loses(answer) || to_client.write_all(answer).await.is_err() {
+                    return;
+                }
             }
+        };
+        // Whichever ends first cuts both.
+        tokio::select! {
+            () = up => {}
+            () = down => {}
         }
-    };
-    // Whichever ends first cuts both.
-    tokio::select! {
-        () = up => {}
-        () = down => {}
+    }
+
+    fn loses(&self, answer: &[u8]) -> bool {
+        answer.windows(COMMITTED.len()).any(|bytes| bytes == COMMITTED)
+            && self
+                .lose
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .is_ok()
     }
 }

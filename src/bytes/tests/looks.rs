@@ -19,6 +19,7 @@ fn every_refusal_says_what_was_wrong_and_what_would_work() {
         Refusal::TooLittle { balance: 40, asked: 60 },
         Refusal::Overflow,
         Refusal::Claimed { until: noon(2) },
+        Refusal::Shared,
         Refusal::OthersHistory,
     ];
 

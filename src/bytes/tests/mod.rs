@@ -47,6 +47,11 @@ fn database(pool: &PgPool) -> Database {
     Database::new(pool.clone())
 }
 
+/// The acting member's account, opened if this is their first own command.
+async fn own_account(db: &Database, act: &Act) -> crate::Result<Account> {
+    super::account_of(db, act, act.member.id).await.map(|account| account.expect("it was opened"))
+}
+
 /// A member's account as it stands, without opening it.
 async fn account(pool: &PgPool, member: u64) -> Option<Account> {
     let mut connection = pool.acquire().await.expect("a connection");

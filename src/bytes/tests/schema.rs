@@ -4,8 +4,8 @@ use sqlx::PgPool;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 
-use super::super::{Settings, own_account, settings};
-use super::{act, configure, database, noon};
+use super::super::{Settings, settings};
+use super::{act, configure, database, noon, own_account};
 
 /// The constraint that a statement breaks.
 async fn broken(pool: &PgPool, sql: &'static str) -> String {
@@ -25,6 +25,7 @@ async fn each_constraint_refuses_what_its_name_says(pool: PgPool) {
         "insert into bytes_configs (guild_id, streak_bonuses) values ('1', '{\"0\": 2}')",
         "insert into bytes_configs (guild_id, streak_bonuses) values ('1', '{\"8\": 257}')",
         "insert into bytes_configs (guild_id, streak_bonuses) values ('1', '{\"8\": 1.5}')",
+        "insert into bytes_configs (guild_id, streak_bonuses) values ('1', '{\"8\": 2.0}')",
         "insert into bytes_configs (guild_id, streak_bonuses) values ('1', '{\"8\": \"2\"}')",
         "insert into bytes_configs (guild_id, max_transfer) values ('1', 0)",
         "insert into bytes_configs (guild_id, transfer_cooldown_hours) values ('1', 169)",
