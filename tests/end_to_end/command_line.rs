@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::{ConnectOptions, PgPool};
+
 use crate::crash::{Program, output, terminate};
 use crate::stage::typed;
 
@@ -61,6 +63,25 @@ async fn tables_go_up_and_down_and_the_audit_needs_no_token() {
     assert_eq!(code, Some(1));
     assert!(error.contains("bytekeeper migrate"), "{error}");
     assert_eq!(output(bare(&["migrate"])).await.0, Some(0));
+}
+
+#[sqlx::test]
+async fn an_audit_names_the_account_that_differs_and_exits_with_1(pool: PgPool) {
+    let program = Program::new().await;
+    sqlx::raw_sql("insert into bytes_balances (guild_id, user_id, balance) values ('1', '2', 5)")
+        .execute(&pool)
+        .await
+        .expect("valid");
+    let mut audit = program.command(&["audit"]);
+    audit.env("DATABASE_URL", pool.connect_options().to_url_lossy().to_string());
+
+    let (code, out, _) = output(audit).await;
+
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        out,
+        "1 account, 0 ledger rows, 1 differs\nguild 1 member 2: balance 5, by the ledger 0;\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
