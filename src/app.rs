@@ -193,8 +193,8 @@ impl Bot {
 
     /// Stops cleanly: no new work, what runs finishes, then the pool and the embedded server.
     ///
-    /// Takes less than 8 s. A statement that Postgres hasn't finished by then may still be committed:
-    /// nothing is said of it, and a second delivery of its act finds it.
+    /// Takes less than 8 s. What Postgres hasn't answered by then may still be committed: its member
+    /// is told that it's not known.
     pub async fn stop(self) {
         let Self { app, server, shards, gateway, sweeper, health, .. } = self;
         let end = Instant::now() + STOP;

@@ -1,6 +1,9 @@
 //! Sessions that drop, resume and end.
 
+use std::time::Duration;
+
 use sqlx::PgPool;
+use tokio::time::timeout;
 
 use crate::stage::{Stage, ask, new_session, session_ids, typed};
 
@@ -38,6 +41,21 @@ async fn a_requested_reconnect_is_resumed(pool: PgPool) {
 
     assert!(ask(&stage.ada, "/daily").await.text().contains("10 bytes"));
     stage.close().await;
+}
+
+#[sqlx::test]
+async fn a_token_or_an_intent_that_the_gateway_refuses_ends_the_bot_with_its_reason(pool: PgPool) {
+    for (code, words) in
+        [(4004, "DISCORD_TOKEN: Discord refused it"), (4014, "Privileged Gateway Intents")]
+    {
+        let mut stage = Stage::open(pool.clone()).await;
+
+        stage.discord.close_gateway(code);
+        let ended = timeout(Duration::from_secs(10), stage.bot.ended()).await.expect("it ends");
+
+        assert!(ended.to_string().contains(words), "{code}: {ended}");
+        stage.close().await;
+    }
 }
 
 #[sqlx::test]
