@@ -202,11 +202,11 @@ async fn a_connection_that_falls_silent_in_mid_act_is_cut_and_gives_its_place_fr
     assert!(account.is_ok(), "new connections pass: {account:?}");
 }
 
-/// A database behind a wire, which is given up after a second.
+/// A database behind a wire, which is given up after three seconds.
 fn impatient(wire: &Wire) -> Database {
-    let options = PgPoolOptions::new().acquire_timeout(Duration::from_millis(200));
+    let options = PgPoolOptions::new().acquire_timeout(Duration::from_secs(1));
     let pool = options.connect_lazy(&wire.url()).expect("an address");
-    Database::new(pool).with_patience(Duration::from_secs(1))
+    Database::new(pool).with_patience(Duration::from_secs(3))
 }
 
 fn act(key: u64) -> Act {
