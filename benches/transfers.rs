@@ -78,7 +78,7 @@ async fn main() {
     db::migrate(&setup).await.expect("migrates");
     sqlx::raw_sql(PLAIN).execute(&setup).await.expect("valid");
     let fill = "insert into bytes_balances (guild_id, user_id, balance, opened_at)
-                select '1', (175000000000000000 + n * 4194304)::text, 1000000000, now() from generate_series(1, 10000) n";
+                select '1', (175000000000000000 + n * 4194304::bigint)::text, 1000000000, now() from generate_series(1, 10000) n";
     sqlx::query(fill).execute(&setup).await.expect("valid");
     sqlx::raw_sql("vacuum analyze").execute(&setup).await.expect("valid");
 
@@ -117,7 +117,7 @@ async fn main() {
     }
     // What was filled in came from nowhere: it stands in no ledger.
     let drift: i64 = sqlx::query_scalar(
-        "select (sum(balance) - 10000 * 1000000000)::bigint from bytes_balances",
+        "select (sum(balance) - 10000 * 1000000000::bigint)::bigint from bytes_balances",
     )
     .fetch_one(&setup)
     .await

@@ -336,11 +336,5 @@ async fn a_name_and_a_reason_full_of_markup_format_and_ping_nothing(pool: PgPool
             "{text}"
         );
     }
-    for request in stage.discord.requests() {
-        let data = &request.body["data"];
-        if request.path.ends_with("/callback") && data.is_object() {
-            assert!(data["allowed_mentions"].is_object(), "{request:?}");
-        }
-    }
     stage.close().await;
 }

@@ -49,7 +49,22 @@ impl Stage {
         refused
             .retain(|request| request.error.as_ref().is_none_or(|error| error["code"] != 40_060));
         assert!(refused.is_empty(), "Discord refused: {refused:#?}");
+        self.assert_nothing_pings_by_accident();
         self.bot.stop().await;
+    }
+
+    /// Every message says whom it may ping: nobody, or one user by name.
+    fn assert_nothing_pings_by_accident(&self) {
+        for request in self.discord.requests() {
+            let message = request.body.get("data").unwrap_or(&request.body);
+            if message.get("embeds").is_none() {
+                continue;
+            }
+            let allowed = &message["allowed_mentions"];
+            let none = |key: &str| allowed[key].as_array().is_some_and(Vec::is_empty);
+            let named = allowed["users"].as_array().is_some_and(|users| users.len() <= 1);
+            assert!(none("parse") && none("roles") && named, "{request:#?}");
+        }
     }
 
     /// The ledger must add up.
