@@ -26,10 +26,10 @@ fn command(data: Option<&Path>) -> Command {
     command
 }
 
-fn session(data: Option<&Path>, lines: &str) -> Output {
+fn session(data: Option<&Path>, lines: impl AsRef<[u8]>) -> Output {
     let mut child = command(data).spawn().expect("the terminal starts");
     let mut input = child.stdin.take().expect("a pipe");
-    input.write_all(lines.as_bytes()).expect("it reads");
+    input.write_all(lines.as_ref()).expect("it reads");
     drop(input);
     child.wait_with_output().expect("it ends")
 }
@@ -186,6 +186,27 @@ bob: says too late",
     ── everyone sees · #general ────────────────────────────────────────────────────
        bob
        still here
+    ");
+}
+
+#[test]
+fn a_line_that_is_not_utf_8_is_named_and_the_others_are_carried_out() {
+    let output =
+        session(None, b"bob: says one\nbob: says \xff\r\nbob: says three\r\nbob: says \xc3");
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!(text(&output.stderr), @"
+    Starting a local Discord, Postgres and the bot …
+    line 2: The line can't be read: it is not UTF-8.
+    line 4: The line can't be read: it is not UTF-8.
+    ");
+    insta::assert_snapshot!(text(&output.stdout), @"
+    ── everyone sees · #general ────────────────────────────────────────────────────
+       bob
+       one
+
+    ── everyone sees · #general ────────────────────────────────────────────────────
+       bob
+       three
     ");
 }
 
