@@ -3,17 +3,37 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Beside this test's own binary: `cargo test` builds the examples first.
+/// Beside this test's own binary: `cargo test` builds the examples first, but not when it is told
+/// which tests to run.
 fn terminal() -> PathBuf {
     let test = std::env::current_exe().expect("a path to this test");
     let folder = test.ancestors().nth(2).expect("target/debug/deps/terminal-…");
     let example = folder.join("examples/sandbox");
-    assert!(example.exists(), "build it first: cargo build --example sandbox");
+    if let Some(why) = stale(&example) {
+        panic!("{why}; build it first: cargo build --example sandbox");
+    }
     example
+}
+
+/// Why this program is not what the sources beside it make, by the list that cargo writes of them.
+fn stale(program: &Path) -> Option<String> {
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified());
+    let Ok(built) = changed(program) else {
+        return Some(format!("{} is not there", program.display()));
+    };
+    let list = std::fs::read_to_string(program.with_extension("d")).expect("cargo's list");
+    let (_, sources) = list.split_once(": ").expect("`program: source source`");
+    // Spaces in a path are escaped.
+    let sources = sources.replace("\\ ", "\0");
+    sources.split_whitespace().map(|source| source.replace('\0', " ")).find_map(|source| {
+        let fresh = changed(Path::new(&source)).is_ok_and(|at| at <= built);
+        (!fresh).then(|| format!("{} is older than {source}", program.display()))
+    })
 }
 
 fn command(data: Option<&Path>) -> Command {
@@ -208,6 +228,23 @@ fn a_line_that_is_not_utf_8_is_named_and_the_others_are_carried_out() {
        bob
        three
     ");
+}
+
+#[test]
+fn a_program_older_than_one_of_its_sources_is_stale() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [program, list, source] =
+        ["sandbox", "sandbox.d", "a file.rs"].map(|name| folder.path().join(name));
+    assert!(stale(&program).is_some_and(|why| why.ends_with("is not there")));
+    let escaped = source.display().to_string().replace(' ', "\\ ");
+    std::fs::write(&list, format!("{}: {escaped}\n", program.display())).expect("written");
+    std::fs::write(&source, "").expect("written");
+    let program_file = std::fs::File::create(&program).expect("written");
+    let now = SystemTime::now();
+    for (built, is_stale) in [(now + Duration::from_secs(9), false), (UNIX_EPOCH, true)] {
+        program_file.set_modified(built).expect("its own file");
+        assert_eq!(stale(&program).is_some(), is_stale);
+    }
 }
 
 #[test]
