@@ -54,7 +54,7 @@ async fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    match run(arguments).await {
+    match Box::pin(run(arguments)).await {
         Ok(code) => code,
         Err(error) => {
             note(&format!("sandbox: {error}"));
@@ -191,7 +191,11 @@ async fn converse(discord: &Discord, guild: &Guild) -> Result<ExitCode, Box<dyn 
         };
         let Some(line) = line.transpose()? else { break };
         number += 1;
-        match terminal.carry_out(&line).await {
+        let carried_out = match String::from_utf8(line) {
+            Ok(line) => terminal.carry_out(&line).await,
+            Err(_) => Err("The line can't be read: it is not UTF-8.".to_owned()),
+        };
+        match carried_out {
             Ok(Effect { seen, note: said, quit }) => {
                 show(&seen)?;
                 if let Some(said) = said {
@@ -215,10 +219,10 @@ async fn converse(discord: &Discord, guild: &Guild) -> Result<ExitCode, Box<dyn 
 
 /// The lines of standard input, read on a thread of their own: it may wait there for ever without
 /// holding up the end of the process.
-fn lines() -> mpsc::Receiver<io::Result<String>> {
+fn lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
     let (sender, lines) = mpsc::channel(1);
     std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
+        for line in io::stdin().lock().split(b'\n') {
             if sender.blocking_send(line).is_err() {
                 return;
             }

@@ -3,17 +3,37 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Beside this test's own binary: `cargo test` builds the examples first.
+/// Beside this test's own binary: `cargo test` builds the examples first, but not when it is told
+/// which tests to run.
 fn terminal() -> PathBuf {
     let test = std::env::current_exe().expect("a path to this test");
     let folder = test.ancestors().nth(2).expect("target/debug/deps/terminal-…");
     let example = folder.join("examples/sandbox");
-    assert!(example.exists(), "build it first: cargo build --example sandbox");
+    if let Some(why) = stale(&example) {
+        panic!("{why}; build it first: cargo build --example sandbox");
+    }
     example
+}
+
+/// Why this program is not what the sources beside it make, by the list that cargo writes of them.
+fn stale(program: &Path) -> Option<String> {
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified());
+    let Ok(built) = changed(program) else {
+        return Some(format!("{} is not there", program.display()));
+    };
+    let list = std::fs::read_to_string(program.with_extension("d")).expect("cargo's list");
+    let (_, sources) = list.split_once(": ").expect("`program: source source`");
+    // Spaces in a path are escaped.
+    let sources = sources.replace("\\ ", "\0");
+    sources.split_whitespace().map(|source| source.replace('\0', " ")).find_map(|source| {
+        let fresh = changed(Path::new(&source)).is_ok_and(|at| at <= built);
+        (!fresh).then(|| format!("{} is older than {source}", program.display()))
+    })
 }
 
 fn command(data: Option<&Path>) -> Command {
@@ -26,10 +46,10 @@ fn command(data: Option<&Path>) -> Command {
     command
 }
 
-fn session(data: Option<&Path>, lines: &str) -> Output {
+fn session(data: Option<&Path>, lines: impl AsRef<[u8]>) -> Output {
     let mut child = command(data).spawn().expect("the terminal starts");
     let mut input = child.stdin.take().expect("a pipe");
-    input.write_all(lines.as_bytes()).expect("it reads");
+    input.write_all(lines.as_ref()).expect("it reads");
     drop(input);
     child.wait_with_output().expect("it ends")
 }
@@ -54,6 +74,7 @@ fn the_readme_shows_what_its_session_prints() {
 
     let output = session(None, lines);
 
+    // Without the blank line after the last message.
     assert_eq!(text(&output.stdout).trim_end(), readme_block("```text\n").trim_end());
     assert!(output.status.success());
 }
@@ -186,6 +207,44 @@ bob: says too late",
        bob
        still here
     ");
+}
+
+#[test]
+fn a_line_that_is_not_utf_8_is_named_and_the_others_are_carried_out() {
+    let output =
+        session(None, b"bob: says one\nbob: says \xff\r\nbob: says three\r\nbob: says \xc3");
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!(text(&output.stderr), @"
+    Starting a local Discord, Postgres and the bot …
+    line 2: The line can't be read: it is not UTF-8.
+    line 4: The line can't be read: it is not UTF-8.
+    ");
+    insta::assert_snapshot!(text(&output.stdout), @"
+    ── everyone sees · #general ────────────────────────────────────────────────────
+       bob
+       one
+
+    ── everyone sees · #general ────────────────────────────────────────────────────
+       bob
+       three
+    ");
+}
+
+#[test]
+fn a_program_older_than_one_of_its_sources_is_stale() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [program, list, source] =
+        ["sandbox", "sandbox.d", "a file.rs"].map(|name| folder.path().join(name));
+    assert!(stale(&program).is_some_and(|why| why.ends_with("is not there")));
+    let escaped = source.display().to_string().replace(' ', "\\ ");
+    std::fs::write(&list, format!("{}: {escaped}\n", program.display())).expect("written");
+    std::fs::write(&source, "").expect("written");
+    let program_file = std::fs::File::create(&program).expect("written");
+    let now = SystemTime::now();
+    for (built, is_stale) in [(now + Duration::from_secs(9), false), (UNIX_EPOCH, true)] {
+        program_file.set_modified(built).expect("its own file");
+        assert_eq!(stale(&program).is_some(), is_stale);
+    }
 }
 
 #[test]

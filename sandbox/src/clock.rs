@@ -17,6 +17,7 @@ pub(crate) struct Clock {
     /// When it was started at `base`; none while it stands still.
     since: Option<Instant>,
     count: u64,
+    /// The millisecond of the newest id: the next is of no earlier one.
     floor: u64,
 }
 
@@ -36,31 +37,41 @@ impl Clock {
     }
 
     pub(crate) fn set(&mut self, at: DateTime<Utc>) {
+        if at < self.now() {
+            self.floor = 0;
+        }
         self.base = at;
         self.since = Some(Instant::now());
-        self.floor = 0;
     }
 
     /// A snowflake of this moment. Ids are unique over the clock's life, and grow as long as it
     /// is not set back.
     pub(crate) fn mint(&mut self) -> Id {
-        let at = millis(self.now()).max(self.floor);
-        self.mint_in(at)
+        let now = millis(self.now());
+        self.mint_not_before(now)
+    }
+
+    /// Even `now` that lies before the last one: on some machines an `Instant` can, as its page says.
+    fn mint_not_before(&mut self, now: u64) -> Id {
+        let count = self.counted();
+        self.floor = self.floor.max(now);
+        (self.floor << LOW_BITS) | count
     }
 
     /// A snowflake whose time is `at`: of an account older than the sandbox.
     pub(crate) fn mint_at(&mut self, at: DateTime<Utc>) -> Id {
-        self.mint_in(millis(at))
+        let count = self.counted();
+        (millis(at) << LOW_BITS) | count
     }
 
-    fn mint_in(&mut self, mut at: u64) -> Id {
+    fn counted(&mut self) -> u64 {
         self.count = (self.count + 1) & ((1 << LOW_BITS) - 1);
         if self.count == 0 {
-            // The counter begins anew: so must the millisecond, or this id would be a smaller one.
-            at += 1;
-            self.floor = self.floor.max(at);
+            // The counter begins anew: so must the millisecond, or the next id would be a smaller
+            // one.
+            self.floor += 1;
         }
-        (at << LOW_BITS) | self.count
+        self.count
     }
 }
 
@@ -121,5 +132,32 @@ mod tests {
         clock.count = (1 << LOW_BITS) - 2;
         let ids = [clock.mint(), clock.mint(), clock.mint(), clock.mint()];
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    }
+
+    #[test]
+    fn ids_grow_where_the_machines_clock_steps_back() {
+        let mut clock = Clock::standing(Utc::now());
+        clock.count = (1 << LOW_BITS) - 3;
+        let ids = [5_000, 4_999, 4_990, 5_000, 5_001].map(|now| clock.mint_not_before(now));
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    }
+
+    #[test]
+    fn ids_grow_where_an_old_accounts_id_wraps_the_counter() {
+        let mut clock = Clock::standing(Utc::now());
+        clock.count = (1 << LOW_BITS) - 2;
+        let before = clock.mint();
+        clock.mint_at(clock.now() - TimeDelta::days(30));
+        assert!(clock.mint() > before);
+    }
+
+    #[test]
+    fn ids_grow_where_the_clock_is_set_to_now_just_after_the_counter_wrapped() {
+        let mut clock = Clock::standing(Utc::now());
+        clock.count = (1 << LOW_BITS) - 2;
+        clock.mint();
+        let before = clock.mint();
+        clock.set(clock.now());
+        assert!(clock.mint() > before);
     }
 }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+pub(crate) use self::markdown::harmless;
 use self::markdown::{Line, Style, lines};
 pub use self::time::relative;
 use crate::{Id, Seen};

@@ -6,12 +6,13 @@ mod line;
 
 use std::{collections::HashMap, time::Duration};
 
+use chrono::{DateTime, Datelike as _, SubsecRound as _, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::line::{Deed, Line, When};
 use crate::{
-    Change, Discord, Guild, Id, Interaction, Member, Seen,
+    Change, Discord, Guild, Id, Interaction, Member, Seen, created_at,
     draw::{self, Look, Names},
 };
 
@@ -21,6 +22,8 @@ const QUIET: Duration = Duration::from_millis(150);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Three fields side by side need this many columns.
 const LEAST_WIDTH: usize = 40;
+/// Ids stay below 2^63, where Discord's documents keep theirs, until this year.
+const END_OF_IDS: i32 = 2084;
 /// How far what a member sees is indented under who sees it.
 const INDENT: &str = "   ";
 
@@ -97,21 +100,57 @@ impl Terminal {
     /// does not exist, Discord's client would not send it, or the bot left it unanswered. What the
     /// bot refuses is an answer as any other.
     pub async fn carry_out(&mut self, line: &str) -> Result<Effect, String> {
+        match self.carried_out(line).await {
+            Ok(Effect { seen, note, quit }) => {
+                Ok(Effect { seen, note: note.map(|note| draw::harmless(&note)), quit })
+            }
+            Err(why) => Err(draw::harmless(&why)),
+        }
+    }
+
+    async fn carried_out(&mut self, line: &str) -> Result<Effect, String> {
         let note = match line::read(line)? {
             Line::Nothing => return Ok(Effect::default()),
             Line::Quit => return Ok(Effect { quit: true, ..Effect::default() }),
             Line::Help => return Ok(shown(self.help())),
             Line::Time(when) => {
-                match when {
-                    Some(When::At(at)) => self.discord.set_now(at),
-                    Some(When::By(distance)) => self.discord.advance(distance),
-                    None => {}
+                if let Some(when) = when {
+                    self.set_clock(when)?;
                 }
                 Some(format!("It is {} UTC.", self.discord.now().format("%A, %-d %B %Y %H:%M")))
             }
             Line::Act { who, deed } => return self.act(&who, deed).await,
         };
         Ok(Effect { seen: self.news(), note, quit: false })
+    }
+
+    /// Sets the clock within the guild's life and the reach of Discord's ids.
+    fn set_clock(&self, when: When) -> Result<(), String> {
+        let founded = created_at(self.guild.id).trunc_subsecs(0);
+        let at = match when {
+            When::At(at) => at,
+            When::By(distance) => {
+                let end = if distance < TimeDelta::zero() {
+                    DateTime::<Utc>::MIN_UTC
+                } else {
+                    DateTime::<Utc>::MAX_UTC
+                };
+                self.discord.now().checked_add_signed(distance).unwrap_or(end)
+            }
+        };
+        if at < founded {
+            let founded = founded.format("%Y-%m-%dT%H:%M:%S");
+            return Err(format!(
+                "That is before the guild was founded; times from {founded} (UTC) on work."
+            ));
+        }
+        if at.year() >= END_OF_IDS {
+            return Err(format!(
+                "That is beyond the end of Discord's ids; times before {END_OF_IDS}-01-01 work."
+            ));
+        }
+        self.discord.set_now(at);
+        Ok(())
     }
 
     /// Draws what changed for the members since this was last asked.
@@ -281,7 +320,12 @@ impl Terminal {
         let found = self.guild.member(name.trim_start_matches('@'));
         let member = found.ok_or_else(|| {
             let names: Vec<String> = self.people().into_iter().map(|member| member.name).collect();
-            format!("There is no member \"{name}\"; there are {}.", listed(&names))
+            let there_are = match names.len() {
+                0 => "nobody is left".to_owned(),
+                1 => format!("there is {}", names[0]),
+                _ => format!("there are {}", listed(&names)),
+            };
+            format!("There is no member \"{name}\"; {there_are}.")
         })?;
         Ok(match self.places.get(&member.id) {
             Some(&channel) => member.in_channel(channel),
@@ -346,7 +390,8 @@ impl Terminal {
 
     async fn suggestions(&self, member: &Member, line: &str) -> Result<Effect, String> {
         let choices = member.complete(line).await.map_err(|refused| refused.to_string())?;
-        let mut offered: Vec<String> = choices.into_iter().map(|choice| choice.name).collect();
+        let mut offered: Vec<String> =
+            choices.into_iter().map(|choice| draw::harmless(&choice.name)).collect();
         if offered.is_empty() {
             offered.push("No options match your search.".to_owned());
         }
@@ -413,7 +458,10 @@ impl Terminal {
         let mut head = vec![format!("{who} {}", if one { "sees" } else { "see" })];
         let Some(seen) = &event.seen else {
             let author = self.authors.get(&event.message).map_or("someone", String::as_str);
-            return self.framed(&head[0], vec![format!("A message of {author} is gone.")]);
+            return self.framed(
+                &head[0],
+                vec![draw::harmless(&format!("A message of {author} is gone."))],
+            );
         };
         head.push(self.place(seen.channel));
         if !event.pinged.is_empty() {
@@ -441,11 +489,8 @@ impl Terminal {
     }
 
     fn styled(&self, text: &str, code: &str) -> String {
-        if self.color && !text.is_empty() {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        let text = draw::harmless(text);
+        if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
     }
 }
 

@@ -226,6 +226,116 @@ async fn a_command_that_the_bot_leaves_unanswered_is_not_carried_out() {
 }
 
 #[tokio::test]
+async fn a_time_that_can_not_be_set_is_refused_with_the_times_that_can() {
+    let Scene { mut terminal, .. } = scene().await;
+    let lines = [
+        "time 2015-01-01T00:00",
+        "time 2026-03-01T11:59",
+        "time -1d",
+        "time -999999999999w",
+        "time 2084-01-01",
+        "time +9999w",
+        "time +999999999999w",
+        "time 2083-12-31T23:59",
+        "time +1h",
+        "time 2026-03-01T12:00:00",
+    ];
+    insta::assert_snapshot!(transcript(&mut terminal, &lines).await, @"
+    > time 2015-01-01T00:00
+    (That is before the guild was founded; times from 2026-03-01T12:00:00 (UTC) on work.)
+    > time 2026-03-01T11:59
+    (That is before the guild was founded; times from 2026-03-01T12:00:00 (UTC) on work.)
+    > time -1d
+    (That is before the guild was founded; times from 2026-03-01T12:00:00 (UTC) on work.)
+    > time -999999999999w
+    (That is before the guild was founded; times from 2026-03-01T12:00:00 (UTC) on work.)
+    > time 2084-01-01
+    (That is beyond the end of Discord's ids; times before 2084-01-01 work.)
+    > time +9999w
+    (That is beyond the end of Discord's ids; times before 2084-01-01 work.)
+    > time +999999999999w
+    (That is beyond the end of Discord's ids; times before 2084-01-01 work.)
+    > time 2083-12-31T23:59
+    (It is Friday, 31 December 2083 23:59 UTC.)
+    > time +1h
+    (That is beyond the end of Discord's ids; times before 2084-01-01 work.)
+    > time 2026-03-01T12:00:00
+    (It is Sunday, 1 March 2026 12:00 UTC.)
+    ");
+}
+
+#[tokio::test]
+async fn what_a_terminal_would_obey_is_drawn_as_a_replacement() {
+    let Scene { mut terminal, .. } = scene().await;
+    let lines = [
+        "e\x1bve: joins",
+        "e\x1bve: joins",
+        "e\x1bve: says \x1b[31mred\x07\ttea",
+        "e\x1bve: edits \u{9b}31m",
+        "e\x1bve: deletes",
+        "bob: says hello @e\x1bve",
+        "ada: /hello greet member:bob words:\x1b[2J",
+        "ada: types /hello greet member:bob words:\x1b[2J",
+        "ada: goes to #\x1bc",
+        "\x1b[2J",
+        "z\x1bed: says hi",
+    ];
+    let drawn = transcript(&mut terminal, &lines).await;
+    let help = transcript(&mut terminal, &["help"]).await;
+    let typed = |line: &str| line.starts_with("> ");
+    let drawn: Vec<&str> = drawn.split('\n').filter(|line| !typed(line)).collect();
+    let drawn = drawn.join("\n");
+    assert!(help.contains("e\u{fffd}ve"), "{help}");
+    for shown in [&drawn, &help] {
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+    }
+    insta::assert_snapshot!(drawn, @r#"
+    (e�ve is a member now.)
+    (e�ve is a member already.)
+    ── everyone sees · #general ────────────────────────────────
+       e�ve
+       �[31mred� tea
+
+    ── everyone sees · #general · edited ───────────────────────
+       e�ve
+       �31m
+
+    ── everyone sees ───────────────────────────────────────────
+       A message of e�ve is gone.
+
+    ── everyone sees · #general · pings e�ve ───────────────────
+       bob
+       hello @e�ve
+
+    ── everyone sees · #general · pings bob ────────────────────
+       Bytekeeper  ↩ ada used /hello greet
+       Hello @bob, @everyone!
+
+    ── only ada sees · suggestions ─────────────────────────────
+       �[2J!
+
+    (There is no channel #�c.)
+    ("�[2J" is no line of this terminal; `help` lists them.)
+    (There is no member "z�ed"; there are olga, ada, bob and e�ve.)
+    "#);
+}
+
+#[tokio::test]
+async fn who_is_there_is_said_in_words_when_few_or_none_are() {
+    let Scene { mut terminal, .. } = scene().await;
+    let lines = ["ada: leaves", "bob: leaves", "zed: says hi", "olga: leaves", "zed: says hi"];
+    insta::assert_snapshot!(transcript(&mut terminal, &lines).await, @r#"
+    > ada: leaves
+    > bob: leaves
+    > zed: says hi
+    (There is no member "zed"; there is olga.)
+    > olga: leaves
+    > zed: says hi
+    (There is no member "zed"; nobody is left.)
+    "#);
+}
+
+#[tokio::test]
 async fn help_lists_commands_menus_and_people() {
     let Scene { mut terminal, .. } = scene().await;
     let help = transcript(&mut terminal, &["help"]).await;

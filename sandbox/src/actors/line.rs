@@ -352,6 +352,12 @@ fn split<'a>(
         if rest.is_empty() {
             return Ok(given);
         }
+        if known.is_empty() {
+            return refuse(format!(
+                "/{title} takes no options; leave out \"{}\".",
+                rest.trim_end()
+            ));
+        }
         let name = rest.split(|c: char| c == ':' || c.is_whitespace()).next().unwrap_or_default();
         let Some(after) = rest[name.len()..].strip_prefix(':') else {
             return refuse(format!(
@@ -471,6 +477,16 @@ mod tests {
         );
         let refused = pairs("bob").expect_err("it has no name");
         assert!(refused.0.contains("\"bob\""), "{refused}");
+    }
+
+    #[test]
+    fn a_command_without_options_says_so() {
+        for text in [" tea:1 ", " tea"] {
+            let refused = split(text, &[], "daily").expect_err("it takes none");
+            let why = format!("/daily takes no options; leave out \"{}\".", text.trim());
+            assert_eq!(refused.0, why);
+        }
+        assert!(split("  ", &[], "daily").is_ok());
     }
 
     #[test]

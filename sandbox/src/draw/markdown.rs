@@ -45,6 +45,22 @@ impl BitOr for Style {
     }
 }
 
+/// A character as it may go to a terminal: control characters, which could move its cursor or
+/// colour what follows, are replaced; what turns text round is left out.
+fn harmless_char(c: char) -> Option<char> {
+    match c {
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        c if !c.is_control() => Some(c),
+        c if c.is_whitespace() => Some(' '),
+        _ => Some(char::REPLACEMENT_CHARACTER),
+    }
+}
+
+/// Text on one line, without what a terminal would obey.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().filter_map(harmless_char).collect()
+}
+
 /// One line of a drawing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line(Vec<(char, Style)>);
@@ -56,12 +72,8 @@ impl Line {
         line
     }
 
-    /// Adds text; what would move a terminal's cursor or turn its text round is left out.
     pub(crate) fn push(&mut self, text: &str, style: Style) {
-        let unsafe_for_terminals = |c: char| {
-            c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
-        self.0.extend(text.chars().filter(|&c| !unsafe_for_terminals(c)).map(|c| (c, style)));
+        self.0.extend(text.chars().filter_map(harmless_char).map(|c| (c, style)));
     }
 
     pub(crate) fn append(&mut self, other: Self) {

@@ -70,7 +70,7 @@ fn a_name_is_shown_as_it_is_whatever_it_looks_like() {
         said("\\*\\*x\\*\\* \\<\\@1\\> \\[a\\]\\(http\\:\\/\\/b\\)"),
         "**x** <@1> [a](http://b)"
     );
-    assert_eq!(said("a\u{1b}[31mred\u{202e}dlrow\u{7}"), "a[31mreddlrow");
+    assert_eq!(said("a\u{1b}[31mred\u{202e}dlrow\t\u{7}"), "a\u{fffd}[31mreddlrow \u{fffd}");
 }
 
 #[test]

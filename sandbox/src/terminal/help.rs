@@ -5,6 +5,7 @@ use std::iter;
 use serde_json::Value;
 
 use super::Terminal;
+use crate::draw::harmless;
 
 /// Every kind of line, with what it does.
 const LINES: [(&str, &str); 15] = [
@@ -44,8 +45,10 @@ impl Terminal {
         let lines = LINES.map(|(line, what)| (line.to_owned(), what.to_owned()));
         help.extend(columns(lines.into(), self.width));
         help.push(String::new());
-        help.push(format!("{} {}", self.styled("Members ", "1"), names.join(", ")));
-        help.push(format!("{} {}", self.styled("Channels", "1"), channels.join(", ")));
+        for (heading, names) in [("Members ", names), ("Channels", channels)] {
+            let names = harmless(&names.join(", "));
+            help.push(format!("{} {names}", self.styled(heading, "1")));
+        }
         help.push(String::new());
         help
     }
@@ -53,7 +56,7 @@ impl Terminal {
 
 /// What can be typed, with its options (optional ones in brackets), and what it does.
 fn commands_under(command: &Value, prefix: &str, entries: &mut Vec<(String, String)>) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let text = |value: &Value| harmless(value.as_str().unwrap_or_default());
     let name = text(&command["name"]);
     if prefix.is_empty() && matches!(command["type"].as_u64(), Some(2 | 3)) {
         let of = if command["type"] == 2 { "a member" } else { "a message" };
