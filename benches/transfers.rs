@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use bytekeeper::act::{Act, Person};
 use bytekeeper::bytes;
+use bytekeeper::config::{DatabaseConfig, Secret};
 use bytekeeper::db::{self, Database};
 use embedded_postgres::{Embedded, Options};
 use poise::serenity_prelude::{GuildId, InteractionId, UserId};
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 
 const ACCOUNTS: u64 = 10_000;
@@ -69,7 +69,7 @@ impl Rate {
 
 #[tokio::main]
 async fn main() {
-    let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(5);
+    let seconds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(5);
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     let folder = tempfile::Builder::new().permissions(mode).tempdir().expect("a folder");
     let server =
@@ -148,8 +148,13 @@ async fn operation(
     seconds: u64,
 ) -> Rate {
     static ACTS: AtomicU64 = AtomicU64::new(0);
-    let options = PgPoolOptions::new().min_connections(connections).max_connections(connections);
-    let pool = options.connect_with(server.connect_options()).await.expect("connects");
+    let config = DatabaseConfig {
+        url: Some(Secret::new(server.url())),
+        data_dir: "unused".into(),
+        pool_size: connections,
+        acquire_timeout: Duration::from_secs(5),
+    };
+    let (_, pool) = db::connect(&config).await.expect("connects");
     let db = Arc::new(Database::new(pool.clone()));
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds);

@@ -2,7 +2,6 @@ drop function bytes_claim_daily;
 drop function bytes_transfer;
 drop function bytes_open;
 drop function bytes_pay_starting;
-drop function bytes_earliest;
 drop function bytes_config;
 drop table processed_interactions;
 drop table bytes_transactions;

@@ -182,22 +182,14 @@ end
 $$;
 comment on function bytes_config is 'The guild''s settings, or the defaults of the columns.';
 
-create function bytes_earliest(config bytes_configs, p_account_created timestamptz) returns timestamptz
-language sql immutable as $$
-    select case (config).min_account_age_days
-        when 0 then '-infinity'
-        else p_account_created + make_interval(hours => 24 * (config).min_account_age_days)
-    end
-$$;
-comment on function bytes_earliest is 'From when on a Discord account made then takes part.';
-
 create function bytes_pay_starting(
     config bytes_configs, account bytes_balances, p_id uuid, p_now timestamptz, p_account_created timestamptz,
     p_username varchar, p_bot_id varchar, p_bot_username varchar
 ) returns bytes_balances language plpgsql as $$
 begin
     if account.opened_at is not null
-        or p_now < bytes_earliest(config, p_account_created)
+        or config.min_account_age_days > 0
+            and p_now < p_account_created + make_interval(hours => 24 * config.min_account_age_days)
         or account.balance > 9223372036854775807 - config.starting_balance
     then
         return account;
@@ -250,8 +242,10 @@ create function bytes_transfer(
 ) language plpgsql as $$
 declare
     config bytes_configs := bytes_config(p_guild_id);
+    account bytes_balances;
     giver bytes_balances;
     receiver bytes_balances;
+    earliest timestamptz;
     said jsonb;
     receiver_is_new boolean := false;
 begin
@@ -268,10 +262,16 @@ begin
         )
         select coalesce(bool_or(added.user_id = p_receiver_id), false) into receiver_is_new from added;
     end if;
-    perform 1 from bytes_balances where guild_id = p_guild_id and user_id in (p_giver_id, p_receiver_id)
-    order by user_id for update;
-    select * into giver from bytes_balances where guild_id = p_guild_id and user_id = p_giver_id;
-    select * into receiver from bytes_balances where guild_id = p_guild_id and user_id = p_receiver_id;
+    for account in
+        select * from bytes_balances where guild_id = p_guild_id and user_id in (p_giver_id, p_receiver_id)
+        order by user_id for update
+    loop
+        if account.user_id = p_giver_id then
+            giver := account;
+        else
+            receiver := account;
+        end if;
+    end loop;
 
     -- Delivered before: the answer of the first time, from its row.
     select 'done', t.giver_balance, t.receiver_balance into outcome, balance, receiver_balance
@@ -292,15 +292,20 @@ begin
         return;
     end if;
 
-    giver := bytes_pay_starting(
-        config, giver, p_starting_id, p_now, p_giver_created, p_giver_username, p_bot_id, p_bot_username
-    );
+    if giver.opened_at is null then
+        giver := bytes_pay_starting(
+            config, giver, p_starting_id, p_now, p_giver_created, p_giver_username, p_bot_id, p_bot_username
+        );
+    end if;
     balance := giver.balance;
+    if config.min_account_age_days > 0 then
+        earliest := p_giver_created + make_interval(hours => 24 * config.min_account_age_days);
+    end if;
 
     -- The decision; rules::check_transfer is the same in Rust.
-    if p_now < bytes_earliest(config, p_giver_created) then
+    if p_now < earliest then
         outcome := 'too_young';
-        until := bytes_earliest(config, p_giver_created);
+        until := earliest;
     elsif p_amount > config.max_transfer then
         outcome := 'above_limit';
         bound := config.max_transfer;
@@ -362,6 +367,7 @@ declare
     config bytes_configs := bytes_config(p_guild_id);
     account bytes_balances;
     today date := (p_now at time zone 'UTC')::date;
+    earliest timestamptz;
     said jsonb;
 begin
     insert into bytes_balances (guild_id, user_id) values (p_guild_id, p_user_id) on conflict do nothing;
@@ -387,10 +393,14 @@ begin
             (select max(b.value::integer) from jsonb_each_text(config.streak_bonuses) b where b.key::integer <= streak), 1
         );
 
+        if config.min_account_age_days > 0 then
+            earliest := p_account_created + make_interval(hours => 24 * config.min_account_age_days);
+        end if;
+
         -- The decision; rules::check_daily is the same in Rust.
-        if p_now < bytes_earliest(config, p_account_created) then
+        if p_now < earliest then
             outcome := 'too_young';
-            until := bytes_earliest(config, p_account_created);
+            until := earliest;
         elsif account.last_daily >= today then
             outcome := 'claimed';
             until := (account.last_daily + 1)::timestamp at time zone 'UTC';

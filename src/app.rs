@@ -1,7 +1,6 @@
 //! The bot as a whole: built from its configuration, started, stopped. What `main` runs is what
 //! the tests run.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,10 +104,10 @@ impl Bot {
         let token = config.require_token()?;
         // At the same time: each takes a while, and neither needs the other. Without a database
         // there's no waiting for Discord; a server that is just starting is waited for.
-        let mut reaching = pin!(Discord::reach(config, token));
+        let mut reaching = Box::pin(Discord::reach(config, token));
         let mut reached = None;
         let (server, pool) = {
-            let mut starting = pin!(database(config));
+            let mut starting = Box::pin(database(config));
             loop {
                 tokio::select! {
                     started = &mut starting => break started?,
@@ -120,7 +119,7 @@ impl Bot {
             Some(ended) => ended,
             None => reaching.await,
         };
-        match Self::connect(config, token, discord, pool.clone(), server).await {
+        match Box::pin(Self::connect(config, token, discord, pool.clone(), server)).await {
             Ok(bot) => Ok(bot),
             Err((error, server)) => {
                 pool.close().await;

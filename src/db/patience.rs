@@ -110,13 +110,11 @@ impl Database {
             ended = timeout(TRY, &mut work) => ended.ok(),
             () = self.pool.close_event() => None,
         };
-        match ended {
-            Some(result) => result.map_err(|error| (fate(&error), error)),
-            None => {
-                abandoned.store(true, Ordering::Relaxed);
-                Err((Fate::Lost, sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
-            }
+        if let Some(result) = ended {
+            return result.map_err(|error| (fate(&error), error));
         }
+        abandoned.store(true, Ordering::Relaxed);
+        Err((Fate::Lost, sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
     }
 }
 
