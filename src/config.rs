@@ -1,6 +1,7 @@
 //! The environment, read once into a [`Config`].
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,7 +122,7 @@ impl Config {
             "COMMANDS_GUILD_ID",
             "a guild's id, 1 to 20 digits (right-click the guild, Copy Server ID)",
             quote,
-            |text| text.parse().ok().filter(|&id| id != 0).map(GuildId::new),
+            |text| text.parse::<NonZeroU64>().ok().map(GuildId::from),
         );
         let url = vars.read(
             "DATABASE_URL",

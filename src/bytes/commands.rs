@@ -1,5 +1,7 @@
 //! `/bytes`, `/daily` and `/leaderboard`, as members meet them.
 
+use std::num::NonZeroU64;
+
 use poise::serenity_prelude as serenity;
 use serenity::{CreateEmbed, CreateEmbedFooter, InteractionId, Permissions, UserId};
 
@@ -163,8 +165,8 @@ fn check_history(actor: UserId, member: UserId, permissions: Permissions) -> Res
 }
 
 fn parse_user(id: &str) -> Result<UserId> {
-    let id: u64 = id.parse().ok().filter(|&id| id != 0).ok_or(discord::Refusal::Outdated)?;
-    Ok(UserId::new(id))
+    let id: NonZeroU64 = id.parse().map_err(|_| discord::Refusal::Outdated)?;
+    Ok(id.into())
 }
 
 /// The `custom_id` of one of this feature's buttons.

@@ -1,6 +1,7 @@
 //! The SQL of bytes: one statement a function, no rules.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use poise::serenity_prelude::{GuildId, UserId};
@@ -12,10 +13,9 @@ use crate::act::{Act, Person};
 
 /// An id as the tables hold it: digits (`ck_…_user_id`), but perhaps not ours.
 fn user(id: &str) -> sqlx::Result<UserId> {
-    let number = id.parse().ok().filter(|&number| number != 0);
-    number
-        .map(UserId::new)
-        .ok_or_else(|| sqlx::Error::Decode(format!("{id} is no snowflake").into()))
+    id.parse::<NonZeroU64>()
+        .map(UserId::from)
+        .map_err(|_| sqlx::Error::Decode(format!("{id} is no snowflake").into()))
 }
 
 /// A press by somebody else carries the act's key too, so the member is part of the id.

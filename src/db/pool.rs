@@ -90,7 +90,8 @@ impl Server {
 ///
 /// # Errors
 ///
-/// [`DatabaseError`], after at most 30 s of trying.
+/// [`DatabaseError`], after at most 30 s of trying to reach a server, or 2 minutes of recovery of an
+/// embedded one.
 pub async fn connect(config: &DatabaseConfig) -> Result<(Server, PgPool), DatabaseError> {
     let Some(url) = &config.url else {
         let usual = Options::default();

@@ -13,8 +13,8 @@ use std::time::Duration;
 use poise::futures_util::FutureExt;
 use poise::serenity_prelude as serenity;
 use serenity::{
-    CreateInteractionResponse as Response, CreateInteractionResponseMessage, Http, HttpError,
-    InteractionId, StatusCode,
+    CommandInteraction, CreateInteractionResponse as Response, CreateInteractionResponseMessage,
+    Http, HttpError, InteractionId, StatusCode,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -52,7 +52,23 @@ pub(super) struct Asked<'a> {
     pub(super) place: Place,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// For a command's interaction, whose answer is a message of its own.
+    pub(super) fn by_command(
+        context: poise::FrameworkContext<'a, App, Error>,
+        interaction: &'a CommandInteraction,
+        what: &'a str,
+    ) -> Self {
+        Self {
+            http: &context.serenity_context.http,
+            app: context.user_data,
+            id: interaction.id,
+            token: &interaction.token,
+            what,
+            place: Place::New,
+        }
+    }
+
     /// Does the work and answers with what it comes to.
     ///
     /// What goes wrong in answering is logged: the work is done by then, and an error would read
@@ -120,16 +136,15 @@ impl Asked<'_> {
         tracing::error!(what = self.what, interaction.id = %self.id, reference, %error, "{} failed", self.what);
         let what = match error {
             Error::Unreachable(_) => {
-                "My database can't be reached or is too busy, so I did nothing. Please try again in a few minutes."
-                    .to_owned()
+                "My database can't be reached or is too busy, so I did nothing. Please try again in a \
+                 few minutes."
             }
             Error::Unknown(_) => {
                 "My database stopped answering while I worked. If this was to change something, I don't \
                  know whether it did: look at `/bytes history` before you try again."
-                    .to_owned()
             }
-            Error::Database(_) => "Something went wrong and nothing was changed.".to_owned(),
-            _ => "Something went wrong.".to_owned(),
+            Error::Database(_) => "Something went wrong and nothing was changed.",
+            _ => "Something went wrong.",
         };
         Reply::failed(&format!("{what}\n-# Reference: {reference}"))
     }

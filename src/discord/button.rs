@@ -3,6 +3,8 @@
 //! `<feature>:<action>:<key>:<owner>:<argument>`, where the key is the id of the interaction that
 //! began the act and the owner the member who did. Discord's limit is 100 characters.
 
+use std::num::NonZeroU64;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use poise::serenity_prelude::{InteractionId, UserId};
 
@@ -31,8 +33,8 @@ impl Button {
         let mut parts = custom_id.splitn(5, ':');
         let feature = parts.next()?.to_owned();
         let action = parts.next()?.to_owned();
-        let key = parts.next()?.parse().ok().filter(|&id| id != 0).map(InteractionId::new)?;
-        let owner = parts.next()?.parse().ok().filter(|&id| id != 0).map(UserId::new)?;
+        let key = parts.next()?.parse::<NonZeroU64>().ok()?.into();
+        let owner = parts.next()?.parse::<NonZeroU64>().ok()?.into();
         let argument = parts.next()?.to_owned();
         Some(Self { feature, action, key, owner, argument })
     }

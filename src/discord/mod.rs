@@ -16,7 +16,7 @@ use tokio::sync::OwnedRwLockReadGuard;
 
 pub(crate) use events::Press;
 
-use self::reply::{Place, Reply};
+use self::reply::Reply;
 use crate::act::{Act, Person};
 use crate::db::Database;
 use crate::{Error, Result, bytes};
@@ -118,15 +118,7 @@ pub fn act(ctx: Context<'_>) -> Result<Act> {
 /// Does a command's work and answers with what it comes to; the command is over then.
 pub async fn answer(ctx: Context<'_>, work: impl Future<Output = Result<Reply>>) {
     let what = format!("/{}", ctx.command().qualified_name);
-    let asked = answer::Asked {
-        http: &ctx.serenity_context().http,
-        app: ctx.data(),
-        id: ctx.interaction.id,
-        token: &ctx.interaction.token,
-        what: &what,
-        place: Place::New,
-    };
-    asked.answer(work).await;
+    answer::Asked::by_command(ctx.framework, ctx.interaction, &what).answer(work).await;
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use poise::FrameworkError;
 
 use super::answer::Asked;
-use super::reply::Place;
 use super::{App, Refusal};
 use crate::Error;
 
@@ -14,15 +13,12 @@ pub(super) async fn on_error(error: FrameworkError<'_, App, Error>) {
             (framework, interaction, Refusal::Outdated.into())
         }
         FrameworkError::CommandStructureMismatch { ctx, description, .. } => {
-            tracing::warn!(
-                description,
-                "A command came in another form than it was registered: {description}"
-            );
+            tracing::warn!(description, "A command came in another form than it was registered");
             (ctx.framework, ctx.interaction, Refusal::Outdated.into())
         }
         other => {
             let Some(poise::Context::Application(ctx)) = other.ctx() else {
-                tracing::error!(error = %other, "The framework failed: {other}");
+                tracing::error!(error = %other, "The framework failed");
                 return;
             };
             let why = match other {
@@ -33,7 +29,7 @@ pub(super) async fn on_error(error: FrameworkError<'_, App, Error>) {
                     Error::Panic(payload.unwrap_or_default())
                 }
                 other => {
-                    tracing::warn!(error = %other, "A command was not run: {other}");
+                    tracing::warn!(error = %other, "A command was not run");
                     Refusal::Outdated.into()
                 }
             };
@@ -41,13 +37,5 @@ pub(super) async fn on_error(error: FrameworkError<'_, App, Error>) {
         }
     };
     let what = format!("/{}", interaction.data.name);
-    let asked = Asked {
-        http: &context.serenity_context.http,
-        app: context.user_data,
-        id: interaction.id,
-        token: &interaction.token,
-        what: &what,
-        place: Place::New,
-    };
-    asked.answer(async { Err(why) }).await;
+    Asked::by_command(context, interaction, &what).answer(async { Err(why) }).await;
 }
