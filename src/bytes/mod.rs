@@ -169,7 +169,7 @@ pub async fn send(
 ) -> Result<Sent> {
     let sent = db
         .settle(|mut connection| async move {
-            store::transfer(&mut connection, act, receiver, amount, reason).await
+            store::transfer(&mut connection, act, receiver, amount, reason, true).await
         })
         .await?;
     Ok(sent?)

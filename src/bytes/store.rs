@@ -124,11 +124,12 @@ pub(super) async fn transfer(
     receiver: &Person,
     asked: i64,
     reason: Option<&str>,
+    confirmed: bool,
 ) -> sqlx::Result<Result<Sent, Refusal>> {
     let row = sqlx::query!(
         r#"
         select outcome as "outcome!", balance as "balance!", receiver_balance, bound, until
-        from bytes_transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        from bytes_transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         "#,
         act.guild.to_string(),
         act.key.to_string(),
@@ -144,6 +145,7 @@ pub(super) async fn transfer(
         act.bot.username,
         asked,
         reason,
+        confirmed,
     )
     .fetch_one(db)
     .await?;
@@ -151,6 +153,7 @@ pub(super) async fn transfer(
         ("done", Some(receiver_balance), ..) => Ok(Sent { balance: row.balance, receiver_balance }),
         ("above_limit", _, Some(max), _) => Err(Refusal::AboveLimit { max }),
         ("on_cooldown", _, _, Some(until)) => Err(Refusal::OnCooldown { until }),
+        ("left", ..) => Err(Refusal::NotAMember),
         ("too_little", ..) => Err(Refusal::TooLittle { balance: row.balance, asked }),
         (outcome, _, _, until) => Err(common_refusal(outcome, until)?),
     })
@@ -201,8 +204,8 @@ fn common_refusal(outcome: &str, until: Option<DateTime<Utc>>) -> sqlx::Result<R
     }
 }
 
-/// A page of what a member gave and received, newest first; a starting balance before the act that
-/// brought it.
+/// A page of what a member gave and received, newest first: along the chain that the member's rows
+/// of the ledger form.
 pub(super) async fn list_history(
     db: &mut PgConnection,
     guild: GuildId,
@@ -212,27 +215,24 @@ pub(super) async fn list_history(
 ) -> sqlx::Result<Vec<Entry>> {
     let rows = sqlx::query!(
         r#"
+        with recursive history as (
+            select t.*, 1 as place
+            from bytes_balances b
+            join bytes_transactions t on t.guild_id = b.guild_id and t.id = b.last_transaction_id
+            where b.guild_id = $1 and b.user_id = $2
+            union all
+            select t.*, h.place + 1
+            from history h
+            join bytes_transactions t
+                on t.guild_id = $1
+                and t.id = case h.giver_id when $2 then h.giver_previous_id else h.receiver_previous_id end
+            where h.place < $3::bigint + $4::bigint
+        )
         select
             kind as "kind!: Kind", giver_id as "giver_id!", receiver_id as "receiver_id!",
             amount as "amount!", reason, created_at as "created_at!"
-        from (
-            (
-                select id, kind, giver_id, receiver_id, amount, reason, created_at
-                from bytes_transactions
-                where guild_id = $1 and giver_id = $2
-                order by created_at desc, kind desc, id
-                limit $3::bigint + $4::bigint
-            )
-            union all
-            (
-                select id, kind, giver_id, receiver_id, amount, reason, created_at
-                from bytes_transactions
-                where guild_id = $1 and receiver_id = $2
-                order by created_at desc, kind desc, id
-                limit $3::bigint + $4::bigint
-            )
-        ) as entries
-        order by created_at desc, kind desc, id
+        from history
+        order by place
         limit $3
         offset $4
         "#,

@@ -206,6 +206,6 @@ async fn parallel_transfers_pass_a_cooldown_once(pool: PgPool) {
 /// Sends without the patience of [`Database::settle`], which would try a deadlock again.
 async fn send_bare(db: Database, act: Act, receiver: u64, amount: i64) -> Result<()> {
     let mut connection = db.pool().acquire().await.map_err(Error::Unreachable)?;
-    let sent = store::transfer(&mut connection, &act, &person(receiver), amount, None).await;
+    let sent = store::transfer(&mut connection, &act, &person(receiver), amount, None, true).await;
     Ok(sent.map_err(Error::Database)?.map(drop)?)
 }

@@ -91,8 +91,18 @@ async fn every_table_moves_updated_at_by_itself_and_has_both_times(pool: PgPool)
     .expect("readable");
     assert_eq!(
         tables,
-        ["bytes_balances", "bytes_configs", "bytes_transactions", "processed_interactions"]
+        [
+            "bytes_balances",
+            "bytes_configs",
+            "bytes_transactions",
+            "outbox",
+            "processed_interactions"
+        ]
     );
+    sqlx::query("insert into outbox (guild_id, target, effect) values ('1', 'member:1', 'x')")
+        .execute(&pool)
+        .await
+        .expect("valid");
 
     for table in tables {
         let sql = format!(
