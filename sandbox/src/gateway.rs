@@ -34,6 +34,8 @@ pub mod intents {
     pub const GUILD_MEMBERS: u64 = 1 << 1;
     /// Bans and the audit log.
     pub const GUILD_MODERATION: u64 = 1 << 2;
+    /// Emojis, stickers and sounds of guilds.
+    pub const GUILD_EXPRESSIONS: u64 = 1 << 3;
     /// Presences; privileged.
     pub const GUILD_PRESENCES: u64 = 1 << 8;
     /// Messages in guilds.

@@ -104,6 +104,7 @@ impl World {
             original: None,
             followups: Vec::new(),
             source,
+            opener: None,
             updated: false,
             modal: None,
             choices: None,

@@ -195,7 +195,7 @@ pub(crate) fn guild(world: &World, guild: &GuildState) -> Value {
         "default_message_notifications": 0,
         "explicit_content_filter": 0,
         "roles": guild.roles.values().map(role).collect::<Vec<_>>(),
-        "emojis": [],
+        "emojis": guild.emojis,
         "stickers": [],
         "features": [],
         "mfa_level": 0,
@@ -335,6 +335,9 @@ fn interaction_metadata(world: &World, turn: Id) -> Option<Value> {
     }
     if let Some(source) = turn.source.filter(|_| turn.kind == 3) {
         value["interacted_message_id"] = id(source);
+    }
+    if let Some(opener) = turn.opener.and_then(|opener| interaction_metadata(world, opener)) {
+        value["triggering_interaction_metadata"] = opener;
     }
     Some(value)
 }

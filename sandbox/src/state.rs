@@ -127,6 +127,8 @@ pub(crate) struct GuildState {
     pub(crate) unavailable: bool,
     /// Until when invites are paused (incident actions), as the bot gave it.
     pub(crate) incidents: Value,
+    /// The guild's own emojis as Discord gives them.
+    pub(crate) emojis: Vec<Value>,
     /// Commands that the guild's admins opened to everyone.
     pub(crate) open_commands: BTreeSet<String>,
 }
@@ -335,6 +337,8 @@ pub(crate) struct Turn {
     pub(crate) followups: Vec<Id>,
     /// The message whose component was used.
     pub(crate) source: Option<Id>,
+    /// Of a modal's submission: the interaction that opened the modal.
+    pub(crate) opener: Option<Id>,
     /// An answer changed the message whose component was used.
     pub(crate) updated: bool,
     pub(crate) modal: Option<Value>,

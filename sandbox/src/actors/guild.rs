@@ -53,6 +53,7 @@ impl Guild {
                 audit_log: Vec::new(),
                 unavailable: false,
                 incidents: Value::Null,
+                emojis: Vec::new(),
                 open_commands: BTreeSet::new(),
             };
             world.guilds.insert(id, guild);
@@ -194,6 +195,29 @@ impl Guild {
         if let Some(role) = self.bot_role() {
             self.change(|world| world.move_role(self.id, role, position));
         }
+    }
+
+    /// Adds an emoji that everyone can use, or only who has one of the roles.
+    pub fn add_emoji(&self, name: &str, animated: bool, roles: &[Id]) -> Id {
+        self.change(|world| {
+            let id = world.clock.mint();
+            let roles: Vec<String> = roles.iter().map(Id::to_string).collect();
+            let emoji = json!({
+                "id": id.to_string(),
+                "name": name,
+                "roles": roles,
+                "require_colons": true,
+                "managed": false,
+                "animated": animated,
+                "available": true,
+            });
+            let emojis = &mut world.guild_mut(self.id).emojis;
+            emojis.push(emoji);
+            let data = json!({ "guild_id": self.id.to_string(), "emojis": emojis });
+            let needs = intents::GUILD_EXPRESSIONS;
+            world.dispatch("GUILD_EMOJIS_UPDATE", Some(self.id), needs, &data);
+            id
+        })
     }
 
     /// Makes a text channel.

@@ -276,7 +276,12 @@ impl Member {
             return refuse(format!("The modal has no field \"{}\".", fields[at].0));
         }
         let data = json!({ "custom_id": modal["custom_id"], "components": rows });
-        self.act(5, |_| Ok((data, channel, source)))
+        let begun = self.change(|world| {
+            let begun = world.begin(Act { kind: 5, user: self.id, channel, data, source });
+            world.turns.get_mut(&begun.0).expect("just begun").opener = Some(modal_of.id);
+            begun
+        });
+        Ok(Interaction::new(&self.guild.discord, begun))
     }
 
     /// Says something in the channel.

@@ -47,10 +47,10 @@ pub(super) fn route(world: &mut World, call: &Call, guild: &str, rest: &[&str]) 
         }
         ("GET", ["roles"]) => Ok(state.roles.values().map(render::role).collect::<Value>().into()),
         (_, ["roles", rest @ ..]) => roles(world, call, guild, rest),
-        (
-            "GET",
-            ["emojis" | "stickers" | "webhooks" | "invites"] | ["auto-moderation", "rules"],
-        ) => Ok(json!([]).into()),
+        ("GET", ["emojis"]) => Ok(Value::from(state.emojis.clone()).into()),
+        ("GET", ["stickers" | "webhooks" | "invites"] | ["auto-moderation", "rules"]) => {
+            Ok(json!([]).into())
+        }
         ("GET", ["audit-logs"]) => audit_log(world, call, guild),
         ("PUT", ["incident-actions"]) => {
             world.demand(guild, world.bot, MANAGE_GUILD)?;
