@@ -252,9 +252,13 @@ fn help_lists_what_the_bot_registered() {
     let output = session(None, "help");
     assert_eq!(output.status.code(), Some(0));
     let shown = text(&output.stdout);
-    for command in ["/bytes send member amount [reason]  Send bytes to another member", "/daily  "]
-    {
-        assert!(shown.contains(command), "{shown}");
+    for (command, what) in [
+        ("/bytes send member amount [reason]  ", "Send bytes to another member"),
+        ("/daily  ", "Claim your bytes of the day"),
+        ("menu \"Send bytes\"  ", "in the menu of a message"),
+    ] {
+        let line = shown.lines().find(|line| line.trim_start().starts_with(command));
+        assert!(line.is_some_and(|line| line.ends_with(what)), "{shown}");
     }
 }
 

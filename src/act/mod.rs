@@ -4,6 +4,8 @@ mod store;
 
 use chrono::{DateTime, Utc};
 use poise::serenity_prelude::{GuildId, InteractionId, UserId};
+use serde_json::Value;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Result;
@@ -74,6 +76,49 @@ pub async fn begin_once(db: &Database, act: &Act, part: &str) -> Result<bool> {
         store::insert_processed(&mut connection, act, part, token).await
     })
     .await
+}
+
+/// Begins `part` of an act within the caller's transaction; the outcome of the first delivery if
+/// this is a later one, which must then do nothing but say it again.
+///
+/// A delivery that runs at the same time is waited for. Who gets `None` ends with [`end`] in the
+/// same transaction.
+///
+/// # Errors
+///
+/// If Postgres fails.
+pub async fn begin(tx: &mut PgConnection, act: &Act, part: &str) -> sqlx::Result<Option<Value>> {
+    if store::insert_begun(tx, act, part).await? {
+        return Ok(None);
+    }
+    store::find_outcome(tx, act, part).await.map(|outcome| Some(outcome.unwrap_or_default()))
+}
+
+/// Records how `part` of an act ended, an object, for later deliveries to say it again.
+///
+/// # Errors
+///
+/// If Postgres fails.
+pub async fn end(
+    tx: &mut PgConnection,
+    act: &Act,
+    part: &str,
+    outcome: &Value,
+) -> sqlx::Result<()> {
+    store::update_outcome(tx, act, part, outcome).await
+}
+
+/// How an earlier delivery ended `part` of an act; `None` if none did, or it left nothing to say.
+///
+/// # Errors
+///
+/// If Postgres fails.
+pub async fn outcome(
+    connection: &mut PgConnection,
+    act: &Act,
+    part: &str,
+) -> sqlx::Result<Option<Value>> {
+    store::find_outcome(connection, act, part).await
 }
 
 /// Forgets acts that are older than a day: Discord delivers nothing again after that.

@@ -3,20 +3,26 @@
 use std::num::NonZeroU64;
 
 use poise::serenity_prelude as serenity;
-use serenity::{CreateEmbed, CreateEmbedFooter, InteractionId, Permissions, UserId};
+use serenity::{
+    CreateActionRow, CreateEmbed, CreateEmbedFooter, CreateInputText, CreateModal, InputTextStyle,
+    InteractionId, Permissions, RoleId, UserId,
+};
 
-use super::{Account, Board, Claim, Entry, History, Kind, Refusal, Sent, Settings, rules};
+use super::{
+    Account, Board, Claim, Currency, Entry, History, Holding, Kind, Pending, Preview, Refusal,
+    Sending, Sent, Settings, economy, rules,
+};
 use crate::act::{Act, Person};
 use crate::db::Database;
 use crate::discord::button::{self, Button};
 use crate::discord::reply::Reply;
-use crate::discord::text::{ago, amount, counted, escaped, grouped, relative};
-use crate::discord::{self, App, Context, Press, act, answer};
+use crate::discord::text::{ago, counted, escaped, grouped, relative};
+use crate::discord::{self, App, Context, Membership, Press, Submission, act, answer, membership};
 use crate::{Error, Result};
 
 /// The commands of this feature.
 pub(crate) fn commands() -> Vec<poise::Command<App, Error>> {
-    vec![bytes(), daily(), leaderboard()]
+    vec![bytes(), daily(), leaderboard(), economy::economy(), send_menu()]
 }
 
 /// Bytes, the currency of this server
@@ -42,8 +48,8 @@ async fn balance(
         if user.bot {
             return Err(Refusal::ToBot.into());
         }
-        let account = super::account_of(&ctx.data().db, &act, user.id).await?;
-        Ok(balance_reply(&act, user.id, account.as_ref()))
+        let holding = super::account_of(&ctx.data().db, &act, user.id).await?;
+        Ok(balance_reply(&act, user.id, &holding))
     })
     .await;
     Ok(())
@@ -66,14 +72,88 @@ async fn send(
         let is_member = ctx.interaction.data.resolved.members.contains_key(&member.id);
         rules::check_gift(member.id == act.member.id, member.bot, is_member, amount)?;
         let receiver = Person::new(member.id, &member.name);
-        // Postgres holds no NUL in a text.
-        let reason = reason.map(|reason| reason.replace('\0', " "));
-        let reason = reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
-        let sent = super::send(&ctx.data().db, &act, &receiver, amount, reason).await?;
-        Ok(sent_reply(&act, receiver.id, amount, reason, sent))
+        let gift = Pending { receiver, amount, reason: reason.as_deref().and_then(kept_reason) };
+        send_reply(&ctx.data().db, &act, gift).await
     })
     .await;
     Ok(())
+}
+
+/// The longest reason, in characters; the ledger keeps no more.
+const REASON: u16 = 200;
+
+/// A reason as the ledger keeps it; `None` if nothing is left of it.
+pub(super) fn kept_reason(reason: &str) -> Option<String> {
+    // Postgres holds no NUL in a text.
+    let reason = reason.replace('\0', " ").trim().chars().take(REASON.into()).collect::<String>();
+    (!reason.is_empty()).then_some(reason)
+}
+
+/// Sends and says what came of it.
+async fn send_reply(db: &Database, act: &Act, gift: Pending) -> Result<Reply> {
+    let reason = gift.reason.as_deref();
+    match super::send(db, act, &gift.receiver, gift.amount, reason).await? {
+        Sending::Sent(sent) => Ok(sent_reply(act, &gift, &sent)),
+        Sending::Confirm(preview) => Ok(confirm_reply(act, &gift, &preview)),
+    }
+}
+
+/// Sends bytes to a message's author, who is asked for the rest in a form.
+#[poise::command(context_menu_command = "Send bytes", guild_only)]
+async fn send_menu(ctx: Context<'_>, message: serenity::Message) -> Result<()> {
+    discord::open(ctx, async {
+        let act = act(ctx)?;
+        let author = &message.author;
+        // What an application posts for a command is its user's own message, a bot's.
+        if message.webhook_id.is_some() && !author.bot {
+            return Err(Refusal::ToWebhook.into());
+        }
+        rules::check_gift(author.id == act.member.id, author.bot, true, 1)?;
+        let http = &ctx.framework.serenity_context.http;
+        if membership(http, act.guild, author.id).await == Membership::Stranger {
+            return Err(Refusal::NotAMember.into());
+        }
+        Ok(gift_form(&act, author))
+    })
+    .await;
+    Ok(())
+}
+
+/// The form of the message menu; it carries whom the message is from, by id and name.
+fn gift_form(act: &Act, author: &serenity::User) -> CreateModal {
+    // Discord's limit.
+    const LONGEST: usize = 100;
+    let id = custom_id(act, "gift", format!("{}:{}", author.id, author.name));
+    let id: String = id.chars().take(LONGEST).collect();
+    let amount = CreateInputText::new(InputTextStyle::Short, "Amount", "amount")
+        .placeholder("60")
+        .max_length(30);
+    let reason = CreateInputText::new(InputTextStyle::Short, "Reason", "reason")
+        .placeholder("What for; everybody sees it")
+        .max_length(REASON)
+        .required(false);
+    CreateModal::new(id, "Send bytes")
+        .components(vec![CreateActionRow::InputText(amount), CreateActionRow::InputText(reason)])
+}
+
+/// Serves a form of this feature.
+pub(crate) async fn submit(db: &Database, submission: Submission) -> Result<Reply> {
+    let Submission { act, form, http, .. } = &submission;
+    if form.action != "gift" {
+        return Err(discord::Refusal::Outdated.into());
+    }
+    let (receiver, name) = form.argument.split_once(':').ok_or(discord::Refusal::Outdated)?;
+    let receiver = parse_user(receiver)?;
+    let amount = rules::parse_amount(submission.field("amount"))?;
+    // Bots were refused before the form was opened.
+    rules::check_gift(receiver == act.member.id, false, true, amount)?;
+    let name = match membership(http, act.guild, receiver).await {
+        Membership::Stranger => return Err(Refusal::NotAMember.into()),
+        Membership::Member(name) => name,
+        Membership::Unknown => name.to_owned(),
+    };
+    let reason = kept_reason(submission.field("reason"));
+    send_reply(db, act, Pending { receiver: Person::new(receiver, &name), amount, reason }).await
 }
 
 /// Show what you gave and received
@@ -152,10 +232,38 @@ pub(crate) async fn press(db: &Database, press: Press) -> Result<Reply> {
         }
         "share" => {
             let member = parse_user(argument)?;
-            let account = super::share(db, &act, member).await?;
-            Ok(Reply::public(balance_embed(&act, member, &account, "")))
+            let (account, currency) = super::share(db, &act, member).await?;
+            Ok(Reply::public(balance_embed(&act, member, &account, &currency, "")))
         }
+        "confirm" | "cancel" if !own => Err(discord::Refusal::NotYours.into()),
+        "confirm" => in_place(confirmed(db, &act).await),
+        "cancel" => in_place(super::cancel(db, &act).await.and(Err(Refusal::Cancelled.into()))),
         _ => Err(discord::Refusal::Outdated.into()),
+    }
+}
+
+/// A decision instead of the question: refusals too, for they are final.
+fn in_place(decided: Result<Reply>) -> Result<Reply> {
+    match decided {
+        Err(Error::Bytes(refusal)) => Ok(Reply::refused(&refusal.to_string()).to_press(true)),
+        Err(Error::Interaction(refusal)) => Ok(Reply::refused(&refusal.to_string()).to_press(true)),
+        Err(error) => Err(error),
+        Ok(reply) => Ok(reply.to_press(true)),
+    }
+}
+
+/// Makes the gift; everybody is told once, however often the button was pressed.
+async fn confirmed(db: &Database, act: &Act) -> Result<Reply> {
+    let (gift, sent) = super::confirm(db, act).await?;
+    let told = sent_reply(act, &gift, &sent);
+    match super::tell_once(db, act).await {
+        Ok(true) => Ok(Reply::private(CreateEmbed::new().description("Sent.")).followed_by(told)),
+        Ok(false) => Ok(Reply::private(CreateEmbed::new().description("Sent."))),
+        // The gift is made. Whether everybody was told isn't known: the giver is.
+        Err(error) => {
+            tracing::warn!(%error, "Could not find out whether a gift was told");
+            Ok(told.to_actor())
+        }
     }
 }
 
@@ -191,30 +299,53 @@ fn buttons_until(key: InteractionId) -> String {
     works_until("These buttons stop working", key)
 }
 
-fn balance_reply(act: &Act, member: UserId, account: Option<&Account>) -> Reply {
-    let Some(account) = account else {
+fn balance_reply(act: &Act, member: UserId, holding: &Holding) -> Reply {
+    let Some(account) = &holding.account else {
         let text = format!("<@{member}> has no account yet.");
         return Reply::private(CreateEmbed::new().title("Balance").description(text));
     };
-    let until = format!("\n{}", works_until("This button stops working", act.key));
+    let mut note = String::new();
+    if let Some(opens) = holding.opens {
+        let opens = relative(opens);
+        note = format!(
+            "\nYour Discord account is too new yet: the starting balance comes with your next command {opens}."
+        );
+    }
+    note = format!("{note}\n{}", works_until("This button stops working", act.key));
     let share = custom_id(act, "share", member);
-    Reply::private(balance_embed(act, member, account, &until)).button("Share", share, true)
+    let embed = balance_embed(act, member, account, &holding.currency, &note);
+    Reply::private(embed).button("Share", share, true)
 }
 
-fn balance_embed(act: &Act, member: UserId, account: &Account, note: &str) -> CreateEmbed {
+fn balance_embed(
+    act: &Act,
+    member: UserId,
+    account: &Account,
+    currency: &Currency,
+    note: &str,
+) -> CreateEmbed {
     CreateEmbed::new()
         .title("Balance")
-        .description(format!("<@{member}> has **{}**.{note}", amount(account.balance)))
+        .description(format!("<@{member}> has **{}**.{note}", currency.amount(account.balance)))
         .field("Received", grouped(account.total_received), true)
         .field("Sent", grouped(account.total_sent), true)
         .field("Streak", counted(account.streak_on(act.now().date_naive()).into(), "day"), true)
 }
 
-fn sent_reply(act: &Act, receiver: UserId, bytes: i64, reason: Option<&str>, sent: Sent) -> Reply {
-    let giver = act.member.id;
-    let reason = reason.map(|reason| format!("\n> {}", escaped(reason))).unwrap_or_default();
+/// The giver's words on a line of their own, if there are any.
+pub(super) fn quoted(reason: Option<&str>) -> String {
+    reason.map(|reason| format!("\n> {}", escaped(reason))).unwrap_or_default()
+}
+
+fn sent_reply(act: &Act, gift: &Pending, sent: &Sent) -> Reply {
+    let (giver, receiver) = (act.member.id, gift.receiver.id);
+    let amount = |number| sent.currency.amount(number);
+    let reason = quoted(gift.reason.as_deref());
     let embed = CreateEmbed::new()
-        .description(format!("<@{giver}> sent **{}** to <@{receiver}>.{reason}", amount(bytes)))
+        .description(format!(
+            "<@{giver}> sent **{}** to <@{receiver}>.{reason}",
+            amount(gift.amount)
+        ))
         .field(
             "Balances",
             format!(
@@ -227,6 +358,25 @@ fn sent_reply(act: &Act, receiver: UserId, bytes: i64, reason: Option<&str>, sen
     Reply::public(embed).ping(receiver)
 }
 
+fn confirm_reply(act: &Act, gift: &Pending, preview: &Preview) -> Reply {
+    let amount = |number| preview.currency.amount(number);
+    let embed = CreateEmbed::new()
+        .description(format!(
+            "Send **{}** to <@{}>?{}\n{}",
+            amount(gift.amount),
+            gift.receiver.id,
+            quoted(gift.reason.as_deref()),
+            buttons_until(act.key)
+        ))
+        .field("Your balance", amount(preview.balance).to_string(), true)
+        .field("After it", amount(preview.balance - gift.amount).to_string(), true);
+    Reply::private(embed).main_button("Send", custom_id(act, "confirm", "")).button(
+        "Cancel",
+        custom_id(act, "cancel", ""),
+        true,
+    )
+}
+
 fn daily_embed(member: UserId, claim: &Claim) -> CreateEmbed {
     let bonus = claim.next_bonus.map_or_else(
         || "You have the highest bonus.".to_owned(),
@@ -235,22 +385,25 @@ fn daily_embed(member: UserId, claim: &Claim) -> CreateEmbed {
             format!("x{multiplier} at a streak of {} ({missing})", counted(length.into(), "day"))
         },
     );
+    let amount = |number| claim.currency.amount(number);
     CreateEmbed::new()
         .description(format!("<@{member}> claimed **{}**.", amount(claim.reward)))
         .field("Streak", counted(claim.streak.into(), "day"), true)
-        .field("Balance", amount(claim.balance), true)
+        .field("Balance", amount(claim.balance).to_string(), true)
         .field("Next daily", relative(claim.next), true)
         .field("Next bonus", bonus, false)
 }
 
 fn board_reply(act: &Act, board: &Board) -> Reply {
+    let amount = |number| board.currency.amount(number);
     let lines: Vec<String> = board
         .standings
         .iter()
         .map(|standing| {
-            let line =
-                format!("`#{}` <@{}> {}", standing.rank, standing.member, amount(standing.value));
-            if standing.member == board.own.member { format!("**{line}**") } else { line }
+            let (place, member) = (place(standing.rank), standing.member);
+            let name = format!("<@{member}>");
+            let name = if member == board.own.member { format!("**{name}**") } else { name };
+            format!("{place} {name} {}", amount(standing.value))
         })
         .collect();
     let own = format!("You are **#{}** with {}.", grouped(board.own.rank), amount(board.own.value));
@@ -269,8 +422,19 @@ fn board_reply(act: &Act, board: &Board) -> Reply {
     .pager(page > 0, page < last, |step| id(page.saturating_add_signed(step)))
 }
 
+/// A rank as the leaderboard shows it.
+fn place(rank: i64) -> String {
+    match rank {
+        1 => "\u{1f947}".to_owned(),
+        2 => "\u{1f948}".to_owned(),
+        3 => "\u{1f949}".to_owned(),
+        rank => format!("`#{}`", grouped(rank)),
+    }
+}
+
 fn history_reply(act: &Act, member: UserId, history: &History) -> Reply {
-    let lines: Vec<String> = history.entries.iter().map(history_line).collect();
+    let line = |entry| history_line(entry, &history.currency);
+    let lines: Vec<String> = history.entries.iter().map(line).collect();
     let mut text = format!("<@{member}>\n");
     if lines.is_empty() {
         text.push_str("Nothing here yet.");
@@ -291,7 +455,7 @@ fn history_reply(act: &Act, member: UserId, history: &History) -> Reply {
     .pager(page > 0, history.more, id)
 }
 
-fn history_line(entry: &Entry) -> String {
+fn history_line(entry: &Entry, currency: &Currency) -> String {
     let sign = if entry.gave { "-" } else { "+" };
     let what = match (entry.kind, entry.gave) {
         (Kind::Starting, _) => "starting balance".to_owned(),
@@ -299,11 +463,15 @@ fn history_line(entry: &Entry) -> String {
         (Kind::Transfer, true) => format!("to <@{}>", entry.other),
         (Kind::Transfer, false) => format!("from <@{}>", entry.other),
         (Kind::SquadFee, _) => "squad fee".to_owned(),
-        (Kind::Adjustment, _) => "adjustment by a manager".to_owned(),
+        (Kind::Adjustment, gave) => {
+            let by = entry.manager.unwrap_or(entry.other);
+            format!("{} by <@{by}>", if gave { "taken" } else { "granted" })
+        }
     };
     let reason = entry.reason.as_deref().map(|reason| format!(": {}", escaped(&cut(reason))));
     let reason = reason.unwrap_or_default();
-    format!("{} **{sign}{}** {what}{reason}", ago(entry.at), grouped(entry.amount))
+    let amount = currency.amount(entry.amount);
+    format!("{} **{sign}{amount}** {what}{reason}", ago(entry.at))
 }
 
 /// As much of a reason as lets ten lines fit: escaped it may be twice as long, and a description
@@ -317,36 +485,77 @@ fn cut(reason: &str) -> String {
 }
 
 pub(super) fn info_embed(settings: &Settings) -> CreateEmbed {
-    let bonuses: Vec<String> = settings
-        .streak_bonuses
-        .iter()
-        // A field holds 1 024 characters.
-        .take(20)
-        .map(|(&length, multiplier)| {
-            format!("x{multiplier} from {}", counted(length.into(), "day"))
-        })
-        .collect();
+    let amount = |number| settings.currency.amount(number).to_string();
     let mut embed = CreateEmbed::new()
-        .title("How bytes work here")
-        .description(
-            "Claim bytes with `/daily`, give them with `/bytes send`, compare with `/leaderboard`. \
-             A streak grows by a daily each day (UTC); a missed day ends it.",
-        )
+        .title("How the economy works here")
+        .description(format!(
+            "The currency is **{}**. Claim some with `/daily`, give with `/bytes send`, compare with \
+             `/leaderboard`. A streak grows by a daily each day (UTC); a missed day ends it.",
+            settings.currency
+        ))
         .field("Starting balance", amount(settings.starting_balance), true)
         .field("Daily", amount(settings.daily_amount), true)
-        .field("Largest transfer", amount(settings.max_transfer), true)
-        .field(
-            "Streak bonuses",
-            if bonuses.is_empty() { "none".to_owned() } else { bonuses.join("\n") },
-            false,
-        );
+        .field("Largest transfer", amount(settings.max_transfer), true);
+    if settings.confirm_from > 0 {
+        embed = embed.field("Confirmed from", amount(settings.confirm_from), true);
+    }
     if settings.transfer_cooldown_hours > 0 {
         let hours = counted(settings.transfer_cooldown_hours.into(), "hour");
         embed = embed.field("Between transfers", hours, true);
     }
     if settings.min_account_age_days > 0 {
         let days = counted(settings.min_account_age_days.into(), "day");
-        embed = embed.field("Minimum account age", days, true);
+        embed = embed.field("Minimum age of your Discord account", days, true);
     }
-    embed
+    embed = embed.field("Streak bonuses", bonuses(settings), false);
+    if settings.role_rewards.is_empty() {
+        return embed;
+    }
+    embed.field("Roles for what you received", rewards(settings), false)
+}
+
+/// The streak's bonuses, a line each.
+pub(super) fn bonuses(settings: &Settings) -> String {
+    listed(settings.streak_bonuses.iter().map(|(&length, multiplier)| {
+        format!("x{multiplier} from {}", counted(length.into(), "day"))
+    }))
+}
+
+/// The role rewards, a line each, the lowest first.
+pub(super) fn rewards(settings: &Settings) -> String {
+    let mut rewards: Vec<(i64, RoleId)> =
+        settings.role_rewards.iter().map(|(&role, &least)| (least, role)).collect();
+    rewards.sort_unstable();
+    listed(
+        rewards
+            .into_iter()
+            .map(|(least, role)| format!("<@&{role}> from {}", settings.currency.amount(least))),
+    )
+}
+
+/// Lines of an embed's field: as many as fit, and how many more there are.
+fn listed(lines: impl ExactSizeIterator<Item = String>) -> String {
+    // A field holds 1 024 characters; the last line has room.
+    const LONGEST: usize = 1_000;
+    let mut text = String::new();
+    let mut length = 0;
+    let mut left = lines.len();
+    if left == 0 {
+        return "none".to_owned();
+    }
+    for line in lines {
+        length += line.chars().count() + 1;
+        if length > LONGEST {
+            text.push_str(&format!(
+                "and {} more",
+                grouped(i64::try_from(left).unwrap_or(i64::MAX))
+            ));
+            return text;
+        }
+        text.push_str(&line);
+        text.push('\n');
+        left -= 1;
+    }
+    text.truncate(text.trim_end().len());
+    text
 }

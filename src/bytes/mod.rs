@@ -6,36 +6,88 @@
 //! same act.
 
 mod commands;
+mod currency;
+mod economy;
+mod managers;
 pub mod rules;
+pub mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use commands::{commands, press};
-pub use rules::{Account, Refusal, Settings};
+pub(crate) use commands::{commands, press, submit};
+pub use currency::{Amount, Currency};
+pub use managers::{Adjusted, add_bonus, adjust, change_settings, remove_bonus};
+pub use rules::{Account, Direction, Refusal, Settings};
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use poise::serenity_prelude::UserId;
+use serde_json::json;
 use sqlx::{Connection, PgPool};
+
+use self::store::Own;
 
 use crate::act::{self, Act, Person};
 use crate::db::Database;
 use crate::discord::text::counted;
-use crate::{Error, Result};
+use crate::{Error, Result, discord};
+
+/// What a member has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// Their account, if they have one yet.
+    pub account: Option<Account>,
+    /// What bytes are called.
+    pub currency: Currency,
+    /// Of one's own, where the Discord account is too new: from when on a command brings the
+    /// starting balance.
+    pub opens: Option<DateTime<Utc>>,
+}
 
 /// A transfer that was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// The giver's bytes after it.
     pub balance: i64,
     /// The receiver's bytes after it.
     pub receiver_balance: i64,
+    /// What they are called.
+    pub currency: Currency,
+}
+
+/// A transfer that waits for its giver's word; nothing was moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The giver's bytes as they are.
+    pub balance: i64,
+    /// What they are called.
+    pub currency: Currency,
+}
+
+/// What became of a transfer that no rule forbade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sending {
+    /// It was made.
+    Sent(Sent),
+    /// It waits for [`confirm`] or [`cancel`].
+    Confirm(Preview),
+}
+
+/// What a giver was asked to confirm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Who gets it.
+    pub receiver: Person,
+    /// Bytes, at least 1.
+    pub amount: i64,
+    /// The giver's words.
+    pub reason: Option<String>,
 }
 
 /// A daily that was paid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Bytes it paid.
     pub reward: i64,
@@ -47,6 +99,8 @@ pub struct Claim {
     pub next: DateTime<Utc>,
     /// The next longer streak with a bonus and its multiplier, if there is one.
     pub next_bonus: Option<(i32, i32)>,
+    /// What bytes are called.
+    pub currency: Currency,
 }
 
 /// What a change of a balance was for.
@@ -76,8 +130,10 @@ pub struct Entry {
     pub other: UserId,
     /// Bytes, at least 1.
     pub amount: i64,
-    /// The giver's words.
+    /// The giver's or the manager's words.
     pub reason: Option<String>,
+    /// Of an adjustment: the manager who made it.
+    pub manager: Option<UserId>,
     /// When it was asked for.
     pub at: DateTime<Utc>,
 }
@@ -104,6 +160,8 @@ pub struct Board {
     pub pages: u32,
     /// The place of who asked.
     pub own: Standing,
+    /// What bytes are called.
+    pub currency: Currency,
 }
 
 /// A page of a member's history.
@@ -115,6 +173,8 @@ pub struct History {
     pub page: u32,
     /// Whether a later page has anything.
     pub more: bool,
+    /// What bytes are called.
+    pub currency: Currency,
 }
 
 /// Lines of a page.
@@ -122,7 +182,7 @@ pub const PAGE: u32 = 10;
 /// The last page of a history: what it costs to read grows with the page.
 pub const LAST_HISTORY_PAGE: u32 = 99;
 
-/// Somebody's account, as the acting member may see it; `None` if they have none yet.
+/// Somebody's account, as the acting member may see it.
 ///
 /// The acting member's own account is opened if this is their first own command, the other's is
 /// not.
@@ -130,16 +190,18 @@ pub const LAST_HISTORY_PAGE: u32 = 99;
 /// # Errors
 ///
 /// As [`Database::settle`].
-pub async fn account_of(db: &Database, act: &Act, member: UserId) -> Result<Option<Account>> {
+pub async fn account_of(db: &Database, act: &Act, member: UserId) -> Result<Holding> {
     db.settle(|mut connection| async move {
         if member == act.member.id {
-            return store::open_account(&mut connection, act).await.map(Some);
+            let Own { account, currency, opens } =
+                store::open_account(&mut connection, act).await?;
+            return Ok(Holding { account: Some(account), currency, opens });
         }
         let mut tx = connection.begin().await?;
-        store::open_account(&mut tx, act).await?;
+        let Own { currency, .. } = store::open_account(&mut tx, act).await?;
         let account = store::find_account(&mut tx, act.guild, member).await?;
         tx.commit().await?;
-        Ok(account)
+        Ok(Holding { account, currency, opens: None })
     })
     .await
 }
@@ -149,12 +211,17 @@ pub async fn account_of(db: &Database, act: &Act, member: UserId) -> Result<Opti
 /// # Errors
 ///
 /// [`Refusal::Shared`] if this act did so before; else as [`Database::settle`].
-pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<Account> {
-    let account = account_of(db, act, member).await?.unwrap_or_default();
-    if act::begin_once(db, act, "share").await? { Ok(account) } else { Err(Refusal::Shared.into()) }
+pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<(Account, Currency)> {
+    let Holding { account, currency, .. } = account_of(db, act, member).await?;
+    if act::begin_once(db, act, "share").await? {
+        Ok((account.unwrap_or_default(), currency))
+    } else {
+        Err(Refusal::Shared.into())
+    }
 }
 
-/// Sends bytes from the acting member to another and records it in the ledger, once an act.
+/// Sends bytes from the acting member to another and records it in the ledger, once an act; what
+/// the guild wants confirmed is only made ready for [`confirm`].
 ///
 /// # Errors
 ///
@@ -166,13 +233,78 @@ pub async fn send(
     receiver: &Person,
     amount: i64,
     reason: Option<&str>,
-) -> Result<Sent> {
-    let sent = db
+) -> Result<Sending> {
+    transfer(db, act, receiver, amount, reason, false).await
+}
+
+async fn transfer(
+    db: &Database,
+    act: &Act,
+    receiver: &Person,
+    amount: i64,
+    reason: Option<&str>,
+    confirmed: bool,
+) -> Result<Sending> {
+    let sending = db
         .settle(|mut connection| async move {
-            store::transfer(&mut connection, act, receiver, amount, reason, true).await
+            store::transfer(&mut connection, act, receiver, amount, reason, confirmed).await
         })
         .await?;
-    Ok(sent?)
+    Ok(sending?)
+}
+
+/// Makes the transfer that the act waited to have confirmed, once; every rule decides anew.
+///
+/// # Errors
+///
+/// [`Refusal`] if a rule forbids it by now or it was cancelled; [`discord::Refusal::Expired`] if
+/// there is nothing to confirm; else as [`Database::settle`].
+pub async fn confirm(db: &Database, act: &Act) -> Result<(Pending, Sent)> {
+    let pending = db
+        .settle(|mut connection| async move { store::find_pending(&mut connection, act).await })
+        .await?
+        .ok_or(discord::Refusal::Expired)?;
+    let Pending { receiver, amount, reason } = &pending;
+    match transfer(db, act, receiver, *amount, reason.as_deref(), true).await? {
+        Sending::Sent(sent) => Ok((pending, sent)),
+        Sending::Confirm(_) => Err(discord::Refusal::Outdated.into()),
+    }
+}
+
+/// Whether a confirmed transfer is now to be told to everybody: `true` once an act.
+///
+/// Not what the transfer's own second delivery could tell: a first one whose answer from Postgres
+/// was lost is repeated, and has told nobody.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn tell_once(db: &Database, act: &Act) -> Result<bool> {
+    act::begin_once(db, act, "told").await
+}
+
+/// Gives up the transfer that the act waited to have confirmed; a later [`confirm`] is refused.
+///
+/// # Errors
+///
+/// [`Refusal::SentAlready`] if it was made by then; else as [`Database::settle`].
+pub async fn cancel(db: &Database, act: &Act) -> Result<()> {
+    let is_sent = db
+        .settle(|mut connection| async move {
+            let mut tx = connection.begin().await?;
+            // Whoever makes the transfer holds this too.
+            let (giver, _) = store::lock_account(&mut tx, act.guild, act.member.id).await?;
+            let is_sent = store::is_sent(&mut tx, act).await?;
+            if !is_sent && act::begin(&mut tx, act, "transfer").await?.is_none() {
+                // As the transfer records its refusals.
+                let refusal = json!({ "outcome": "cancelled", "balance": giver.balance });
+                act::end(&mut tx, act, "transfer", &refusal).await?;
+            }
+            tx.commit().await?;
+            Ok(is_sent)
+        })
+        .await?;
+    if is_sent { Err(Refusal::SentAlready.into()) } else { Ok(()) }
 }
 
 /// Pays the acting member's daily, once a UTC day.
@@ -193,19 +325,19 @@ pub async fn claim_daily(db: &Database, act: &Act) -> Result<Claim> {
 /// As [`Database::settle`].
 pub async fn history(db: &Database, act: &Act, member: UserId, page: u32) -> Result<History> {
     let page = page.min(LAST_HISTORY_PAGE);
-    let mut entries = db
+    let (mut entries, currency) = db
         .settle(|mut connection| async move {
             let mut tx = connection.begin().await?;
-            store::open_account(&mut tx, act).await?;
+            let Own { currency, .. } = store::open_account(&mut tx, act).await?;
             let (limit, offset) = (i64::from(PAGE) + 1, i64::from(page) * i64::from(PAGE));
             let entries = store::list_history(&mut tx, act.guild, member, limit, offset).await?;
             tx.commit().await?;
-            Ok(entries)
+            Ok((entries, currency))
         })
         .await?;
     let more = entries.len() > PAGE as usize && page < LAST_HISTORY_PAGE;
     entries.truncate(PAGE as usize);
-    Ok(History { entries, page, more })
+    Ok(History { entries, page, more, currency })
 }
 
 /// A page of the guild's leaderboard by balance, and the acting member's own place; a page beyond
@@ -219,7 +351,7 @@ pub async fn leaderboard(db: &Database, act: &Act, page: u32) -> Result<Board> {
         // One snapshot, in which one's own line is as new as the rest; `settle` tries a conflict
         // with somebody else's change again.
         let mut tx = connection.begin_with("begin isolation level repeatable read").await?;
-        let own = store::open_account(&mut tx, act).await?;
+        let Own { account: own, currency, .. } = store::open_account(&mut tx, act).await?;
         let (accounts, above) = store::count_above(&mut tx, act.guild, own.balance).await?;
         let pages = u32::try_from(accounts).unwrap_or(u32::MAX).div_ceil(PAGE).max(1);
         let page = page.min(pages - 1);
@@ -227,7 +359,7 @@ pub async fn leaderboard(db: &Database, act: &Act, page: u32) -> Result<Board> {
         let standings = store::list_by_balance(&mut tx, act.guild, i64::from(PAGE), offset).await?;
         tx.commit().await?;
         let own = Standing { rank: above + 1, member: act.member.id, value: own.balance };
-        Ok(Board { standings, page, pages, own })
+        Ok(Board { standings, page, pages, own, currency })
     })
     .await
 }

@@ -4,17 +4,24 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use poise::serenity_prelude::{GuildId, UserId};
+use poise::serenity_prelude::{GuildId, RoleId, UserId};
 use sqlx::PgConnection;
 use sqlx::types::{Json, Uuid};
 
-use super::{Account, Claim, Difference, Entry, Kind, Refusal, Sent, Settings, Standing};
+use super::rules::Direction;
+use super::{
+    Account, Claim, Currency, Difference, Entry, Kind, Pending, Preview, Refusal, Sending, Sent,
+    Settings, Standing,
+};
 use crate::act::{Act, Person};
 
 /// An id as the tables hold it: digits (`ck_…_user_id`), but perhaps not ours.
 fn user(id: &str) -> sqlx::Result<UserId> {
+    snowflake(id).map(UserId::from)
+}
+
+fn snowflake(id: &str) -> sqlx::Result<NonZeroU64> {
     id.parse::<NonZeroU64>()
-        .map(UserId::from)
         .map_err(|_| sqlx::Error::Decode(format!("{id} is no snowflake").into()))
 }
 
@@ -33,6 +40,7 @@ impl From<Row> for Account {
             streak: row.streak_count,
             last_transfer: row.last_transfer_at,
             opened: row.opened_at,
+            left: row.left_at,
         }
     }
 }
@@ -46,17 +54,21 @@ struct Row {
     streak_count: i32,
     last_transfer_at: Option<DateTime<Utc>>,
     opened_at: Option<DateTime<Utc>>,
+    left_at: Option<DateTime<Utc>>,
 }
 
-/// The acting member's account, opened if this is their first own command.
-pub(super) async fn open_account(db: &mut PgConnection, act: &Act) -> sqlx::Result<Account> {
-    let row = sqlx::query_as!(
-        Row,
+/// The acting member's account, opened if this is their first own command and their Discord account
+/// is old enough for it.
+pub(super) async fn open_account(db: &mut PgConnection, act: &Act) -> sqlx::Result<Own> {
+    let row = sqlx::query!(
         r#"
         select
-            balance as "balance!", total_received as "total_received!", total_sent as "total_sent!",
-            last_daily, streak_count as "streak_count!", last_transfer_at, opened_at
-        from bytes_open($1, $2, $3, $4, $5, $6, $7, $8)
+            account.balance as "balance!", account.total_received as "total_received!",
+            account.total_sent as "total_sent!", account.last_daily, account.streak_count as "streak_count!",
+            account.last_transfer_at, account.opened_at, account.left_at,
+            config.currency_name as "currency_name!", config.currency_emoji,
+            config.min_account_age_days as "min_account_age_days!"
+        from bytes_open($1, $2, $3, $4, $5, $6, $7, $8) account, bytes_config($1) config
         "#,
         act.guild.to_string(),
         act.member.id.to_string(),
@@ -69,7 +81,31 @@ pub(super) async fn open_account(db: &mut PgConnection, act: &Act) -> sqlx::Resu
     )
     .fetch_one(db)
     .await?;
-    Ok(row.into())
+    let currency = Currency { name: row.currency_name, emoji: row.currency_emoji };
+    let account = Row {
+        balance: row.balance,
+        total_received: row.total_received,
+        total_sent: row.total_sent,
+        last_daily: row.last_daily,
+        streak_count: row.streak_count,
+        last_transfer_at: row.last_transfer_at,
+        opened_at: row.opened_at,
+        left_at: row.left_at,
+    };
+    let account = Account::from(account);
+    let settings =
+        Settings { min_account_age_days: row.min_account_age_days, ..Settings::default() };
+    let earliest = settings.earliest(*act.member.id.created_at());
+    let opens = (account.opened.is_none() && act.now() < earliest).then_some(earliest);
+    Ok(Own { account, currency, opens })
+}
+
+/// The acting member's own account.
+pub(super) struct Own {
+    pub(super) account: Account,
+    pub(super) currency: Currency,
+    /// From when on a command opens it, where the Discord account is too new yet.
+    pub(super) opens: Option<DateTime<Utc>>,
 }
 
 /// Somebody's account, if they have one.
@@ -81,7 +117,8 @@ pub(super) async fn find_account(
     let row = sqlx::query_as!(
         Row,
         r#"
-        select balance, total_received, total_sent, last_daily, streak_count, last_transfer_at, opened_at
+        select balance, total_received, total_sent, last_daily, streak_count, last_transfer_at, opened_at,
+            left_at
         from bytes_balances
         where guild_id = $1 and user_id = $2
         "#,
@@ -100,7 +137,9 @@ pub(super) async fn find_settings(db: &mut PgConnection, guild: GuildId) -> sqlx
         select
             starting_balance as "starting_balance!", daily_amount as "daily_amount!",
             streak_bonuses as "streak_bonuses!: Json<BTreeMap<i32, i32>>", max_transfer as "max_transfer!",
-            transfer_cooldown_hours as "transfer_cooldown_hours!", min_account_age_days as "min_account_age_days!"
+            transfer_cooldown_hours as "transfer_cooldown_hours!",
+            role_rewards as "role_rewards!: Json<BTreeMap<String, i64>>", confirm_from as "confirm_from!",
+            min_account_age_days as "min_account_age_days!", currency_name as "currency_name!", currency_emoji
         from bytes_config($1)
         "#,
         guild.to_string(),
@@ -113,8 +152,64 @@ pub(super) async fn find_settings(db: &mut PgConnection, guild: GuildId) -> sqlx
         streak_bonuses: row.streak_bonuses.0,
         max_transfer: row.max_transfer,
         transfer_cooldown_hours: row.transfer_cooldown_hours,
+        role_rewards: row
+            .role_rewards
+            .0
+            .into_iter()
+            .map(|(role, least)| Ok((RoleId::new(snowflake(&role)?.get()), least)))
+            .collect::<sqlx::Result<_>>()?,
+        confirm_from: row.confirm_from,
         min_account_age_days: row.min_account_age_days,
+        currency: Currency { name: row.currency_name, emoji: row.currency_emoji },
     })
+}
+
+/// Locks the guild's settings, with a row of defaults where there was none: whoever changes them
+/// waits here for who does already.
+pub(super) async fn lock_settings(db: &mut PgConnection, guild: GuildId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into bytes_configs (guild_id) values ($1) on conflict do nothing",
+        guild.to_string(),
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "select 1 as one from bytes_configs where guild_id = $1 for update",
+        guild.to_string(),
+    )
+    .fetch_one(db)
+    .await
+    .map(drop)
+}
+
+/// Replaces the guild's settings, but for its role rewards.
+pub(super) async fn update_settings(
+    db: &mut PgConnection,
+    guild: GuildId,
+    settings: &Settings,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        update bytes_configs
+        set starting_balance = $2, daily_amount = $3, streak_bonuses = $4, max_transfer = $5,
+            transfer_cooldown_hours = $6, confirm_from = $7, min_account_age_days = $8,
+            currency_name = $9, currency_emoji = $10
+        where guild_id = $1
+        "#,
+        guild.to_string(),
+        settings.starting_balance,
+        settings.daily_amount,
+        Json(&settings.streak_bonuses) as _,
+        settings.max_transfer,
+        settings.transfer_cooldown_hours,
+        settings.confirm_from,
+        settings.min_account_age_days,
+        settings.currency.name,
+        settings.currency.emoji,
+    )
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// Sends bytes, or finds that this act did or was refused, in one round trip.
@@ -125,10 +220,12 @@ pub(super) async fn transfer(
     asked: i64,
     reason: Option<&str>,
     confirmed: bool,
-) -> sqlx::Result<Result<Sent, Refusal>> {
+) -> sqlx::Result<Result<Sending, Refusal>> {
     let row = sqlx::query!(
         r#"
-        select outcome as "outcome!", balance as "balance!", receiver_balance, bound, until
+        select
+            outcome as "outcome!", balance as "balance!", receiver_balance, bound, until,
+            currency_name as "currency_name!", currency_emoji
         from bytes_transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         "#,
         act.guild.to_string(),
@@ -149,14 +246,202 @@ pub(super) async fn transfer(
     )
     .fetch_one(db)
     .await?;
+    let currency = Currency { name: row.currency_name, emoji: row.currency_emoji };
+    let balance = row.balance;
     Ok(match (row.outcome.as_str(), row.receiver_balance, row.bound, row.until) {
-        ("done", Some(receiver_balance), ..) => Ok(Sent { balance: row.balance, receiver_balance }),
-        ("above_limit", _, Some(max), _) => Err(Refusal::AboveLimit { max }),
+        ("done", Some(receiver_balance), ..) => {
+            Ok(Sending::Sent(Sent { balance, receiver_balance, currency }))
+        }
+        ("confirm", ..) => Ok(Sending::Confirm(Preview { balance, currency })),
+        ("cancelled", ..) => Err(Refusal::Cancelled),
+        ("above_limit", _, Some(max), _) => Err(Refusal::AboveLimit { max, currency }),
         ("on_cooldown", _, _, Some(until)) => Err(Refusal::OnCooldown { until }),
         ("left", ..) => Err(Refusal::NotAMember),
-        ("too_little", ..) => Err(Refusal::TooLittle { balance: row.balance, asked }),
+        ("too_little", ..) => Err(Refusal::TooLittle { balance, asked, currency }),
         (outcome, _, _, until) => Err(common_refusal(outcome, until)?),
     })
+}
+
+/// What an act's unconfirmed transfer would have moved, if it was to be confirmed.
+pub(super) async fn find_pending(
+    db: &mut PgConnection,
+    act: &Act,
+) -> sqlx::Result<Option<Pending>> {
+    let row = sqlx::query!(
+        r#"
+        select
+            outcome ->> 'receiver_id' as "receiver_id!", outcome ->> 'receiver_username' as "receiver_username!",
+            (outcome ->> 'amount')::bigint as "amount!", outcome ->> 'reason' as reason
+        from processed_interactions
+        where guild_id = $1 and interaction_id = $2 and part = 'confirm'
+        "#,
+        act.guild.to_string(),
+        act.key.to_string(),
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| {
+        let receiver = Person::new(user(&row.receiver_id)?, &row.receiver_username);
+        Ok(Pending { receiver, amount: row.amount, reason: row.reason })
+    })
+    .transpose()
+}
+
+/// Whether this act's transfer was made.
+pub(super) async fn is_sent(db: &mut PgConnection, act: &Act) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from bytes_transactions where guild_id = $1 and id = $2) as "is_sent!""#,
+        act.guild.to_string(),
+        act.row_id("transfer"),
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Locks somebody's account, with a new empty one where there was none; whether it's new.
+pub(super) async fn lock_account(
+    db: &mut PgConnection,
+    guild: GuildId,
+    member: UserId,
+) -> sqlx::Result<(Account, bool)> {
+    let added = sqlx::query!(
+        "insert into bytes_balances (guild_id, user_id) values ($1, $2) on conflict do nothing",
+        guild.to_string(),
+        member.to_string(),
+    )
+    .execute(&mut *db)
+    .await?;
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        select
+            balance, total_received, total_sent, last_daily, streak_count, last_transfer_at, opened_at,
+            left_at
+        from bytes_balances
+        where guild_id = $1 and user_id = $2
+        for update
+        "#,
+        guild.to_string(),
+        member.to_string(),
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.into(), added.rows_affected() == 1))
+}
+
+/// Takes back an account that [`lock_account`] just made.
+pub(super) async fn delete_account(
+    db: &mut PgConnection,
+    guild: GuildId,
+    member: UserId,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from bytes_balances where guild_id = $1 and user_id = $2",
+        guild.to_string(),
+        member.to_string(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// The adjustment that this act made, if it did.
+pub(super) async fn find_adjustment(db: &mut PgConnection, act: &Act) -> sqlx::Result<Option<i64>> {
+    let row = sqlx::query_scalar!(
+        r#"
+        select coalesce(giver_balance, receiver_balance) as "balance!"
+        from bytes_transactions
+        where guild_id = $1 and id = $2
+        "#,
+        act.guild.to_string(),
+        act.row_id("adjustment"),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row)
+}
+
+/// Records an adjustment and moves the balance to `balance`. The caller holds the account's lock.
+pub(super) async fn insert_adjustment(
+    db: &mut PgConnection,
+    act: &Act,
+    member: &Person,
+    direction: Direction,
+    asked: i64,
+    reason: Option<&str>,
+    (balance, received): (i64, i64),
+) -> sqlx::Result<()> {
+    let grants = direction == Direction::Grant;
+    let (giver, receiver) = if grants { (&act.bot, member) } else { (member, &act.bot) };
+    sqlx::query!(
+        r#"
+        insert into bytes_transactions (
+            guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount, reason,
+            giver_balance, receiver_balance, giver_previous_id, receiver_previous_id,
+            manager_id, manager_username, created_at
+        )
+        select
+            $1::varchar, $2, 'adjustment', $3, $4, $5, $6, $7, $8,
+            case when $9 then null else $10::bigint end, case when $9 then $10 end,
+            case when $9 then null else last_transaction_id end, case when $9 then last_transaction_id end,
+            $11, $12, $13
+        from bytes_balances
+        where guild_id = $1::varchar and user_id = $14
+        "#,
+        act.guild.to_string(),
+        act.row_id("adjustment"),
+        giver.id.to_string(),
+        giver.username,
+        receiver.id.to_string(),
+        receiver.username,
+        asked,
+        reason,
+        grants,
+        balance,
+        act.member.id.to_string(),
+        act.member.username,
+        act.now(),
+        member.id.to_string(),
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        r#"
+        update bytes_balances set balance = $3, total_received = $4, last_transaction_id = $5
+        where guild_id = $1 and user_id = $2
+        "#,
+        act.guild.to_string(),
+        member.id.to_string(),
+        balance,
+        received,
+        act.row_id("adjustment"),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Promises the roles whose threshold `total_received` passed; whether there are any. The caller
+/// holds the account's lock.
+pub(super) async fn promise_rewards(
+    db: &mut PgConnection,
+    guild: GuildId,
+    member: UserId,
+    before: i64,
+    after: i64,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        select bytes_promise_rewards($1, $2, config.role_rewards, $3, $4) as "promised!"
+        from bytes_config($1) config
+        "#,
+        guild.to_string(),
+        member.to_string(),
+        before,
+        after,
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Claims the daily, or finds that this act did or was refused, in one round trip.
@@ -166,7 +451,9 @@ pub(super) async fn claim_daily(
 ) -> sqlx::Result<Result<Claim, Refusal>> {
     let row = sqlx::query!(
         r#"
-        select outcome as "outcome!", reward, streak, balance, until, next_length, next_multiplier
+        select
+            outcome as "outcome!", reward, streak, balance, until, next_length, next_multiplier,
+            currency_name as "currency_name!", currency_emoji
         from bytes_claim_daily($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         "#,
         act.guild.to_string(),
@@ -189,6 +476,7 @@ pub(super) async fn claim_daily(
             balance,
             next,
             next_bonus: row.next_length.zip(row.next_multiplier),
+            currency: Currency { name: row.currency_name, emoji: row.currency_emoji },
         }),
         ("claimed", .., Some(until)) => Err(Refusal::Claimed { until }),
         (outcome, .., until) => Err(common_refusal(outcome, until)?),
@@ -230,7 +518,7 @@ pub(super) async fn list_history(
         )
         select
             kind as "kind!: Kind", giver_id as "giver_id!", receiver_id as "receiver_id!",
-            amount as "amount!", reason, created_at as "created_at!"
+            amount as "amount!", reason, manager_id, created_at as "created_at!"
         from history
         order by place
         limit $3
@@ -253,6 +541,7 @@ pub(super) async fn list_history(
                 other: if gave { receiver } else { giver },
                 amount: row.amount,
                 reason: row.reason,
+                manager: row.manager_id.as_deref().map(user).transpose()?,
                 at: row.created_at,
             })
         })

@@ -14,7 +14,7 @@ use poise::futures_util::FutureExt;
 use poise::serenity_prelude as serenity;
 use serenity::{
     CommandInteraction, CreateInteractionResponse as Response, CreateInteractionResponseMessage,
-    Http, HttpError, InteractionId, StatusCode,
+    CreateModal, Http, HttpError, InteractionId, StatusCode,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -76,12 +76,7 @@ impl<'a> Asked<'a> {
     pub(super) async fn answer(self, work: impl Future<Output = Result<Reply>>) {
         let _running = self.app.running();
         let started = Instant::now();
-        let mut work = Box::pin(async {
-            match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(result) => result,
-                Err(panic) => Err(Error::Panic(panic_text(panic.as_ref()))),
-            }
-        });
+        let mut work = Box::pin(caught(work));
         let answered = if let Ok(result) = timeout_at(started + IN_TIME, &mut work).await {
             self.at_once(self.words(result)).await
         } else {
@@ -89,11 +84,33 @@ impl<'a> Asked<'a> {
             let reply = self.words(result);
             match deferred {
                 Ok(true) => self.late(reply).await,
-                // An earlier delivery answers.
-                Ok(false) => Ok(()),
+                // Another delivery answers.
+                Ok(false) => self.tell(&reply).await,
                 Err(error) => Err(error),
             }
         };
+        self.log(started, answered);
+    }
+
+    /// Does the work and opens the form that it comes to.
+    ///
+    /// A form must be the first answer and can't be deferred, so the work is given up when it takes
+    /// too long: it must change nothing.
+    pub(super) async fn open(self, work: impl Future<Output = Result<CreateModal>>) {
+        let _running = self.app.running();
+        let started = Instant::now();
+        let answered = match timeout_at(started + IN_TIME, Box::pin(caught(work))).await {
+            Ok(Ok(form)) => self.first(&Response::Modal(form)).await.map(drop),
+            Ok(Err(error)) => self.at_once(self.words(Err(error))).await,
+            Err(_) => {
+                let late = "This took too long, so I did nothing. Please try again.";
+                self.at_once(Reply::failed(late)).await
+            }
+        };
+        self.log(started, answered);
+    }
+
+    fn log(&self, started: Instant, answered: Result<()>) {
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answered {
             Ok(()) => {
@@ -155,7 +172,9 @@ impl<'a> Asked<'a> {
             Place::New => Response::Message(message),
             Place::OnMessage => Response::UpdateMessage(message),
         };
-        self.first(&response).await.map(drop)
+        // Also where another delivery was quicker: what follows is this one's to tell.
+        self.first(&response).await?;
+        self.tell(&reply).await
     }
 
     /// Whether this delivery is the one that answers.
@@ -169,20 +188,25 @@ impl<'a> Asked<'a> {
 
     /// The reply behind a deferred answer, which only who acted sees.
     async fn late(&self, reply: Reply) -> Result<()> {
-        match (self.place, reply.place(), reply.audience()) {
-            (Place::New, _, Audience::Everyone) => {
-                // In this order: the first follow-up would fill the deferred answer.
-                self.edit(&Reply::done()).await?;
-                let followed = self.follow(&reply).await;
-                if followed.is_err() {
-                    // Who acted learns of it all the same.
-                    self.edit(&reply).await?;
-                }
-                followed
-            }
-            (Place::OnMessage, Place::New, _) => self.follow(&reply).await,
-            _ => self.edit(&reply).await,
+        let reply = match (self.place, reply.place(), reply.audience()) {
+            (Place::New, _, Audience::Everyone) => Reply::done().followed_by(reply),
+            (Place::OnMessage, Place::New, _) => return self.follow(&reply).await,
+            _ => reply,
+        };
+        // In this order: the first follow-up would fill the deferred answer.
+        self.edit(&reply).await?;
+        self.tell(&reply).await
+    }
+
+    /// Posts what follows a reply, if anything does.
+    async fn tell(&self, reply: &Reply) -> Result<()> {
+        let Some(next) = reply.then() else { return Ok(()) };
+        let followed = self.follow(next).await;
+        if followed.is_err() {
+            // Who acted learns of it all the same.
+            self.edit(next).await?;
         }
+        followed
     }
 
     /// Sends a first answer; `false` if Discord has one already.
@@ -217,6 +241,14 @@ impl<'a> Asked<'a> {
         })
         .await?;
         Ok(())
+    }
+}
+
+/// The work, with a panic as an error.
+async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(Error::Panic(panic_text(panic.as_ref()))),
     }
 }
 

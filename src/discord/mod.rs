@@ -10,11 +10,14 @@ pub mod reply;
 pub mod text;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poise::serenity_prelude as serenity;
+use serenity::{CreateModal, GuildId, Http, HttpError, UserId};
 use tokio::sync::OwnedRwLockReadGuard;
+use tokio::time::timeout;
 
-pub(crate) use events::Press;
+pub(crate) use events::{Press, Submission};
 
 use self::reply::Reply;
 use crate::act::{Act, Person};
@@ -69,6 +72,12 @@ pub enum Refusal {
     /// The button's time is over.
     #[error("These buttons have expired. Use the command again for new ones.")]
     Expired,
+    /// The form's time is over.
+    #[error("This form has expired. Open it again for a new one.")]
+    FormExpired,
+    /// Somebody else's button.
+    #[error("This is not yours to decide.")]
+    NotYours,
     /// Somebody without the permission asked.
     #[error("You don't have the permission to do this here.")]
     Forbidden,
@@ -119,6 +128,45 @@ pub fn act(ctx: Context<'_>) -> Result<Act> {
 pub async fn answer(ctx: Context<'_>, work: impl Future<Output = Result<Reply>>) {
     let what = format!("/{}", ctx.command().qualified_name);
     answer::Asked::by_command(ctx.framework, ctx.interaction, &what).answer(work).await;
+}
+
+/// The same for a command whose answer is a form: the work must be quick and change nothing.
+pub(crate) async fn open(ctx: Context<'_>, work: impl Future<Output = Result<CreateModal>>) {
+    let what = ctx.command().qualified_name.clone();
+    answer::Asked::by_command(ctx.framework, ctx.interaction, &what).open(work).await;
+}
+
+/// Whether a user is in a guild.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// They are, by this username.
+    Member(String),
+    /// They aren't.
+    Stranger,
+    /// Discord didn't say.
+    Unknown,
+}
+
+/// How long Discord may take to say who is a member.
+const MEMBER_PATIENCE: Duration = Duration::from_secs(1);
+/// Discord's code of a user who is in no such guild.
+const UNKNOWN_MEMBER: isize = 10_007;
+
+/// Asks Discord whether a user is in a guild: for interactions that don't say it themselves.
+pub(crate) async fn membership(http: &Http, guild: GuildId, user: UserId) -> Membership {
+    match timeout(MEMBER_PATIENCE, Box::pin(http.get_member(guild, user))).await {
+        Ok(Ok(member)) => Membership::Member(member.user.name),
+        Ok(Err(serenity::Error::Http(HttpError::UnsuccessfulRequest(response))))
+            if response.error.code == UNKNOWN_MEMBER =>
+        {
+            Membership::Stranger
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(guild.id = %guild, user.id = %user, %error, "Could not look up a member");
+            Membership::Unknown
+        }
+        Err(_) => Membership::Unknown,
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub struct Reply {
     buttons: Vec<CreateButton>,
     audience: Audience,
     place: Place,
+    then: Option<Box<Reply>>,
 }
 
 impl Reply {
@@ -73,7 +74,16 @@ impl Reply {
             buttons: Vec::new(),
             audience: Audience::Actor,
             place: Place::New,
+            then: None,
         }
+    }
+
+    /// Has another reply follow in a message of its own, once this one stands: what everybody is to
+    /// see of what one member was asked alone. If Discord doesn't take it, it stands in this one's
+    /// place.
+    #[must_use]
+    pub fn followed_by(self, next: Self) -> Self {
+        Self { then: Some(Box::new(next)), ..self }
     }
 
     /// Names a member in the text above the embed and pings them, and nobody else.
@@ -87,6 +97,14 @@ impl Reply {
     pub fn button(mut self, label: &str, custom_id: String, enabled: bool) -> Self {
         let button = CreateButton::new(custom_id).label(label).style(ButtonStyle::Secondary);
         self.buttons.push(button.disabled(!enabled));
+        self
+    }
+
+    /// Adds the button that does what was asked for.
+    #[must_use]
+    pub fn main_button(mut self, label: &str, custom_id: String) -> Self {
+        let button = CreateButton::new(custom_id).label(label).style(ButtonStyle::Primary);
+        self.buttons.push(button);
         self
     }
 
@@ -107,6 +125,12 @@ impl Reply {
         }
     }
 
+    /// The same for the eyes of who acted; it pings nobody then.
+    #[must_use]
+    pub fn to_actor(self) -> Self {
+        Self { audience: Audience::Actor, ping: None, ..self }
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn place(&self) -> Place {
@@ -117,6 +141,11 @@ impl Reply {
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.audience
+    }
+
+    /// What follows it.
+    pub(super) fn then(&self) -> Option<&Self> {
+        self.then.as_deref()
     }
 
     /// What stands in for a deferred answer whose public reply follows.

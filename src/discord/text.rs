@@ -19,13 +19,6 @@ pub fn grouped(number: i64) -> String {
     text
 }
 
-/// An amount of the currency: `1 byte`, `1,234 bytes`.
-#[must_use]
-pub fn amount(bytes: i64) -> String {
-    let unit = if bytes == 1 { "byte" } else { "bytes" };
-    format!("{} {unit}", grouped(bytes))
-}
-
 /// A count of something: `1 day`, `2 days`.
 #[must_use]
 pub fn counted(number: i64, unit: &str) -> String {
@@ -92,10 +85,6 @@ mod tests {
 
     #[test]
     fn one_is_singular() {
-        assert_eq!(
-            (amount(1), amount(0), amount(1_500)),
-            ("1 byte".into(), "0 bytes".into(), "1,500 bytes".into())
-        );
         assert_eq!((counted(1, "day"), counted(64, "day")), ("1 day".into(), "64 days".into()));
     }
 

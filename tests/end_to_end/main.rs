@@ -3,7 +3,9 @@
 mod answers;
 mod bytes;
 mod command_line;
+mod confirm;
 mod crash;
+mod economy;
 mod gateway;
 mod outage;
 mod stage;

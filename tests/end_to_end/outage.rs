@@ -163,6 +163,7 @@ async fn what_cannot_be_known_is_said_to_be_unknown_and_what_was_not_done_to_be_
     let sent = bytes::send(&Database::new(pool.clone()), &act(1), &bob, 60, None)
         .await
         .expect("done before");
+    let bytes::Sending::Sent(sent) = sent else { panic!("to be confirmed: {sent:?}") };
     assert_eq!((sent.balance, sent.receiver_balance), (40, 60));
     assert!(bytes::audit(&pool).await.expect("readable").differences.is_empty());
 }

@@ -8,8 +8,8 @@ use proptest::test_runner::{Config, TestRunner};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 
-use super::super::rules::{check_daily, check_transfer};
-use super::super::{Account, Refusal, Settings, claim_daily, send};
+use super::super::rules::{Gift, Verdict, check_daily, check_transfer};
+use super::super::{Account, Currency, Refusal, Sending, Settings, claim_daily, transfer};
 use super::{GUILD, account, act, database, noon, person};
 use crate::{Error, Result};
 
@@ -19,6 +19,7 @@ struct Case {
     actor: Account,
     other: Option<Account>,
     amount: i64,
+    confirmed: bool,
     created: DateTime<Utc>,
     now: DateTime<Utc>,
 }
@@ -37,16 +38,30 @@ fn settings() -> impl Strategy<Value = Settings> {
         1..=2_000_i64,
         prop_oneof![Just(0), 0..=168_i32],
         prop_oneof![Just(0), 0..=365_i32],
+        prop_oneof![Just(0), 0..=2_500_i64],
+        "[a-z]{1,32}",
     )
         .prop_map(
-            |(starting_balance, daily_amount, streak_bonuses, max_transfer, hours, days)| {
+            |(
+                starting_balance,
+                daily_amount,
+                streak_bonuses,
+                max_transfer,
+                hours,
+                days,
+                from,
+                name,
+            )| {
                 Settings {
                     starting_balance,
                     daily_amount,
                     streak_bonuses,
                     max_transfer,
                     transfer_cooldown_hours: hours,
+                    role_rewards: BTreeMap::new(),
+                    confirm_from: from,
                     min_account_age_days: days,
+                    currency: Currency { name, emoji: None },
                 }
             },
         )
@@ -64,16 +79,20 @@ fn opened_account() -> impl Strategy<Value = Account> {
         last_daily,
         prop_oneof![0..=70_i32, Just(i32::MAX)],
         last_transfer,
+        prop_oneof![3 => Just(None), 1 => Just(Some(noon(1)))],
     )
         .prop_map(
-            |(balance, total_received, total_sent, last_daily, streak, last_transfer)| Account {
-                balance,
-                total_received,
-                total_sent,
-                last_daily,
-                streak,
-                last_transfer,
-                opened: Some(noon(1)),
+            |(balance, total_received, total_sent, last_daily, streak, last_transfer, left)| {
+                Account {
+                    balance,
+                    total_received,
+                    total_sent,
+                    last_daily,
+                    streak,
+                    last_transfer,
+                    opened: Some(noon(1)),
+                    left,
+                }
             },
         )
 }
@@ -83,12 +102,13 @@ fn case() -> impl Strategy<Value = Case> {
     // Before and behind the clock's own days: what a clock says can't be trusted.
     let created = (-400..=10_i64).prop_map(|days| noon(1) + TimeDelta::days(days));
     let accounts = (opened_account(), prop::option::of(opened_account()));
-    (settings(), accounts, 1..=2_500_i64, created, now).prop_map(
-        |(settings, (actor, other), amount, created, now)| Case {
+    (settings(), accounts, 1..=2_500_i64, any::<bool>(), created, now).prop_map(
+        |(settings, (actor, other), amount, confirmed, created, now)| Case {
             settings,
             actor,
             other,
             amount,
+            confirmed,
             created,
             now,
         },
@@ -109,7 +129,7 @@ async fn the_database_decides_as_the_rules_do(pool: PgPool) {
 }
 
 async fn decide_both_ways(pool: &PgPool, case: Case) -> Result<(), TestCaseError> {
-    let Case { settings, actor, other, amount, created, now } = case;
+    let Case { settings, actor, other, amount, confirmed, created, now } = case;
     let mut act = act(1, now, 0);
     act.member.id = super::snowflake(created, 1).into();
     let receiver = person(2);
@@ -121,14 +141,29 @@ async fn decide_both_ways(pool: &PgPool, case: Case) -> Result<(), TestCaseError
         &[(act.member.id.get(), Some(&actor)), (receiver.id.get(), other.as_ref())],
     )
     .await;
-    let sent = refusal(send(&database(pool), &act, &receiver, amount, None).await)?;
-    let expected = check_transfer(&settings, &before.0, &before.1, amount, created, now);
-    prop_assert_eq!(sent.as_ref().map(drop), expected.as_ref().map(drop), "transfer");
-    if let Ok(sent) = sent {
-        prop_assert_eq!(sent.balance, before.0.balance - amount);
-        prop_assert_eq!(sent.receiver_balance, before.1.balance + amount);
-    } else {
-        prop_assert_eq!(account(pool, 2).await, other.clone(), "a refusal changes nothing");
+    let sent = transfer(&database(pool), &act, &receiver, amount, None, confirmed).await;
+    let sent = refusal(sent)?;
+    let gift = Gift { amount, confirmed, account_created: created, now };
+    let expected = check_transfer(&settings, &before.0, &before.1, gift);
+    let verdict = sent.as_ref().map(|sending| match sending {
+        Sending::Sent(_) => Verdict::Move,
+        Sending::Confirm(_) => Verdict::Confirm,
+    });
+    prop_assert_eq!(verdict, expected.as_ref().copied(), "transfer");
+    let receiver_after = account(pool, 2).await;
+    match sent {
+        Ok(Sending::Sent(sent)) => {
+            prop_assert_eq!(sent.balance, before.0.balance - amount);
+            prop_assert_eq!(sent.receiver_balance, before.1.balance + amount);
+            prop_assert_eq!(sent.currency, settings.currency.clone());
+        }
+        Ok(Sending::Confirm(preview)) => {
+            prop_assert_eq!(preview.balance, before.0.balance);
+            // The command itself showed that they are there.
+            let seen = other.clone().map(|other| Account { left: None, ..other });
+            prop_assert_eq!(receiver_after, seen, "a question moves nothing");
+        }
+        Err(_) => prop_assert_eq!(receiver_after, other.clone(), "a refusal changes nothing"),
     }
 
     store(pool, &settings, &[(act.member.id.get(), Some(&actor)), (receiver.id.get(), None)]).await;
@@ -161,7 +196,8 @@ async fn store(pool: &PgPool, settings: &Settings, accounts: &[(u64, Option<&Acc
     let bonuses: &BTreeMap<i32, i32> = &settings.streak_bonuses;
     sqlx::query(
         "insert into bytes_configs (guild_id, starting_balance, daily_amount, streak_bonuses, max_transfer, \
-         transfer_cooldown_hours, min_account_age_days) values ($1, $2, $3, $4, $5, $6, $7)",
+         transfer_cooldown_hours, min_account_age_days, confirm_from, currency_name) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(GUILD.to_string())
     .bind(settings.starting_balance)
@@ -170,6 +206,8 @@ async fn store(pool: &PgPool, settings: &Settings, accounts: &[(u64, Option<&Acc
     .bind(settings.max_transfer)
     .bind(settings.transfer_cooldown_hours)
     .bind(settings.min_account_age_days)
+    .bind(settings.confirm_from)
+    .bind(&settings.currency.name)
     .execute(pool)
     .await
     .expect("valid");
@@ -178,7 +216,8 @@ async fn store(pool: &PgPool, settings: &Settings, accounts: &[(u64, Option<&Acc
         let last_daily: Option<NaiveDate> = account.last_daily;
         sqlx::query(
             "insert into bytes_balances (guild_id, user_id, balance, total_received, total_sent, last_daily, \
-             streak_count, last_transfer_at, opened_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             streak_count, last_transfer_at, opened_at, left_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(GUILD.to_string())
         .bind(id.to_string())
@@ -189,6 +228,7 @@ async fn store(pool: &PgPool, settings: &Settings, accounts: &[(u64, Option<&Acc
         .bind(account.streak)
         .bind(account.last_transfer)
         .bind(account.opened)
+        .bind(account.left)
         .execute(pool)
         .await
         .expect("valid");

@@ -2,25 +2,52 @@
 
 use std::collections::BTreeMap;
 
-use super::super::rules::check_gift;
-use super::super::{Refusal, Settings, commands};
+use poise::serenity_prelude::{RoleId, UserId};
+
+use super::super::rules::{check_gift, parse_amount};
+use super::super::settings::{Change, Emoji, Setting, Wishes, parse_emoji};
+use super::super::{Currency, Refusal, Settings, commands, economy};
 use super::noon;
 
 #[test]
 fn every_refusal_says_what_was_wrong_and_what_would_work() {
+    let currency = || Currency { name: "gems".into(), emoji: Some("🪙".into()) };
+    let member = UserId::new(7);
     let refusals = [
         Refusal::ToSelf,
         Refusal::ToBot,
+        Refusal::ToWebhook,
         Refusal::NotAMember,
         Refusal::BelowOne,
+        Refusal::NotANumber,
         Refusal::TooYoung { until: noon(1) },
-        Refusal::AboveLimit { max: 1_000 },
+        Refusal::AboveLimit { max: 1_000, currency: currency() },
         Refusal::OnCooldown { until: noon(1) },
-        Refusal::TooLittle { balance: 40, asked: 60 },
+        Refusal::TooLittle { balance: 40, asked: 60, currency: Currency::default() },
         Refusal::Overflow,
+        Refusal::Cancelled,
+        Refusal::SentAlready,
         Refusal::Claimed { until: noon(2) },
         Refusal::Shared,
         Refusal::OthersHistory,
+        Refusal::NotAManager,
+        Refusal::NothingToSet,
+        Refusal::OutOfRange { setting: Setting::StartingBalance, value: 10_001 },
+        Refusal::BadName,
+        Refusal::NotAnEmoji,
+        Refusal::ForeignEmoji,
+        Refusal::LockedEmoji,
+        Refusal::TooManyBonuses,
+        Refusal::NoSuchBonus { length: 9 },
+        Refusal::TakesTooMuch { member, balance: 40, asked: 60, currency: currency() },
+        Refusal::GrantsTooMuch {
+            member,
+            balance: i64::MAX,
+            received: 40,
+            asked: 60,
+            currency: Currency::default(),
+        },
+        Refusal::Again("As before.".into()),
     ];
 
     insta::assert_snapshot!(refusals.map(|refusal| refusal.to_string()).join("\n"));
@@ -36,16 +63,166 @@ fn gifts_are_refused_in_the_order_of_what_helps_most() {
     assert_eq!(check_gift(false, false, true, 1), Ok(()));
 }
 
-#[test]
-fn the_info_of_a_guild_that_changed_everything() {
-    let settings = Settings {
+/// A guild that changed everything.
+fn settings() -> Settings {
+    Settings {
         starting_balance: 0,
         daily_amount: 1,
         streak_bonuses: BTreeMap::new(),
         max_transfer: 100_000,
         transfer_cooldown_hours: 1,
+        role_rewards: BTreeMap::from([(RoleId::new(1), 5_000), (RoleId::new(2), 1)]),
+        confirm_from: 0,
         min_account_age_days: 30,
+        currency: Currency { name: "*gems*".into(), emoji: Some("🪙".into()) },
+    }
+}
+
+#[test]
+fn the_info_of_a_guild_that_changed_everything_and_of_one_that_changed_nothing() {
+    insta::assert_json_snapshot!([
+        commands::info_embed(&settings()),
+        commands::info_embed(&Settings::default())
+    ]);
+}
+
+#[test]
+fn the_settings_of_a_guild_that_changed_everything_and_of_one_that_changed_nothing() {
+    insta::assert_json_snapshot!([
+        economy::settings_embed(&settings()),
+        economy::settings_embed(&Settings::default())
+    ]);
+}
+
+#[test]
+fn what_a_manager_changed_reads_old_then_new() {
+    let mut new = settings();
+    new.streak_bonuses = BTreeMap::from([(8, 3), (365, 100)]);
+    let lines: Vec<String> = new
+        .changes_since(&Settings::default())
+        .into_iter()
+        .map(|Change { setting, old, new }| format!("{setting}: {old} -> {new}"))
+        .collect();
+
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn a_field_lists_what_fits_and_counts_the_rest() {
+    let mut settings = settings();
+    settings.role_rewards = (0..250).map(|n| (RoleId::new(u64::MAX - n), i64::MAX)).collect();
+
+    let shown = commands::rewards(&settings);
+
+    assert!(shown.chars().count() <= 1_024, "{}", shown.chars().count());
+    let lines = shown.lines().count();
+    assert!(shown.ends_with(&format!("and {} more", 250 - (lines - 1))), "{shown}");
+}
+
+#[test]
+fn an_amount_is_read_with_any_one_separator_of_thousands() {
+    for (text, amount) in [
+        ("7", 7),
+        ("1234", 1_234),
+        (" 1,234 ", 1_234),
+        ("1 234 567", 1_234_567),
+        ("1\u{202f}234", 1_234),
+        ("12'345", 12_345),
+        ("007", 7),
+        ("9223372036854775807", i64::MAX),
+    ] {
+        assert_eq!(parse_amount(text), Ok(amount), "{text}");
+    }
+    for text in [
+        "",
+        " ",
+        "x",
+        "1.5",
+        "1.234",
+        "1,23",
+        "1,234 567",
+        ",123",
+        "1,,234",
+        "1234,567",
+        "-5",
+        "+5",
+        "5 gems",
+        "٣",
+    ] {
+        assert_eq!(parse_amount(text), Err(Refusal::NotANumber), "{text:?}");
+    }
+    assert_eq!(parse_amount("9223372036854775808"), Err(Refusal::Overflow));
+}
+
+#[test]
+fn each_setting_is_refused_just_outside_of_its_range() {
+    let numbers: [(Setting, fn(&mut Wishes, i64)); 6] = [
+        (Setting::StartingBalance, |wishes, n| wishes.starting_balance = Some(n)),
+        (Setting::DailyAmount, |wishes, n| wishes.daily_amount = Some(n)),
+        (Setting::MaxTransfer, |wishes, n| wishes.max_transfer = Some(n)),
+        (Setting::TransferCooldownHours, |wishes, n| {
+            wishes.transfer_cooldown_hours = i32::try_from(n).ok();
+        }),
+        (Setting::ConfirmFrom, |wishes, n| wishes.confirm_from = Some(n)),
+        (Setting::MinAccountAgeDays, |wishes, n| {
+            wishes.min_account_age_days = i32::try_from(n).ok();
+        }),
+    ];
+    for (setting, wish) in numbers {
+        let apply = |value| {
+            let mut wishes = Wishes::default();
+            wish(&mut wishes, value);
+            wishes.apply(&Settings::default())
+        };
+        let (least, most) = setting.range().into_inner();
+        for value in [least, most] {
+            assert!(apply(value).is_ok(), "{setting} {value}");
+        }
+        for value in [least - 1, most + 1] {
+            assert_eq!(apply(value), Err(Refusal::OutOfRange { setting, value }));
+        }
+    }
+}
+
+#[test]
+fn a_name_has_1_to_32_characters_that_can_be_seen() {
+    let name = |name: &str| {
+        let wishes = Wishes { currency_name: Some(name.into()), ..Wishes::default() };
+        wishes.apply(&Settings::default()).map(|settings| settings.currency.name)
     };
 
-    insta::assert_json_snapshot!(commands::info_embed(&settings));
+    assert_eq!(name(" g\0ems\n"), Ok("g ems".into()));
+    assert_eq!(name(&"ö".repeat(32)), Ok("ö".repeat(32)));
+    for bad in ["", "  ", "\u{200b}\u{3164}", &"x".repeat(33)] {
+        assert_eq!(name(bad), Err(Refusal::BadName), "{bad:?}");
+    }
+    assert_eq!(Wishes::default().apply(&Settings::default()), Err(Refusal::NothingToSet));
+}
+
+#[test]
+fn an_emoji_is_one_of_unicodes_or_a_custom_one() {
+    for text in ["🪙", "☺", "☺️", "👩‍🚀", "🇺🇦", "1️⃣", "👍🏽", " 🪙 "]
+    {
+        assert!(matches!(parse_emoji(text), Ok(Emoji::Unicode(_))), "{text}");
+    }
+    assert_eq!(parse_emoji("<:coin:12>"), Ok(Emoji::Custom(12)));
+    assert_eq!(parse_emoji("<a:spin_1:18446744073709551615>"), Ok(Emoji::Custom(u64::MAX)));
+    for text in [
+        "",
+        "1",
+        "a",
+        "coin",
+        ":coin:",
+        "🪙🪙",
+        "🪙 gems",
+        "<:coin:0>",
+        "<:c:12>",
+        "<:a b:12>",
+        "<@12>",
+        "<:coin:12>>",
+        "<::12>",
+        "<t:12:R>",
+    ] {
+        assert_eq!(parse_emoji(text), Err(Refusal::NotAnEmoji), "{text:?}");
+    }
 }

@@ -1,7 +1,9 @@
 //! The operations on a real Postgres, a database a test.
 
+mod confirmation;
 mod decisions;
 mod looks;
+mod managers;
 mod operations;
 mod races;
 mod schema;
@@ -10,7 +12,8 @@ use chrono::{DateTime, TimeZone, Utc};
 use poise::serenity_prelude::{GuildId, InteractionId, UserId};
 use sqlx::PgPool;
 
-use super::Account;
+use super::{Account, Refusal, Sending, Sent};
+use crate::Error;
 use crate::act::{Act, Person};
 use crate::db::Database;
 
@@ -49,13 +52,30 @@ fn database(pool: &PgPool) -> Database {
 
 /// The acting member's account, opened if this is their first own command.
 async fn own_account(db: &Database, act: &Act) -> crate::Result<Account> {
-    super::account_of(db, act, act.member.id).await.map(|account| account.expect("it was opened"))
+    let holding = super::account_of(db, act, act.member.id).await?;
+    Ok(holding.account.expect("it was opened"))
 }
 
 /// A member's account as it stands, without opening it.
 async fn account(pool: &PgPool, member: u64) -> Option<Account> {
     let mut connection = pool.acquire().await.expect("a connection");
     super::store::find_account(&mut connection, GUILD, person(member).id).await.expect("readable")
+}
+
+/// Sends what no rule forbids and nobody is asked about.
+async fn sent(db: &Database, act: &Act, receiver: u64, amount: i64) -> Sent {
+    let sending = super::send(db, act, &person(receiver), amount, None).await.expect("allowed");
+    match sending {
+        Sending::Sent(sent) => sent,
+        Sending::Confirm(preview) => panic!("to be confirmed: {preview:?}"),
+    }
+}
+
+fn refusal<T: std::fmt::Debug>(result: crate::Result<T>) -> Refusal {
+    match result {
+        Err(Error::Bytes(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
 }
 
 async fn balance(pool: &PgPool, member: u64) -> i64 {

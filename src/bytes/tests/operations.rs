@@ -2,21 +2,13 @@ use chrono::{Days, TimeDelta};
 use sqlx::PgPool;
 
 use super::super::{
-    Account, Kind, Refusal, Sent, Standing, account_of, audit, claim_daily, history, leaderboard,
-    send, share,
+    Account, Currency, Kind, Refusal, Sent, Standing, account_of, audit, claim_daily, history,
+    leaderboard, send, share,
 };
 use super::{
     account, act, assert_clean, balance, configure, database, ledger_rows, noon, own_account,
-    person, snowflake,
+    person, refusal, sent, snowflake,
 };
-use crate::Error;
-
-fn refusal<T: std::fmt::Debug>(result: crate::Result<T>) -> Refusal {
-    match result {
-        Err(Error::Bytes(refusal)) => refusal,
-        other => panic!("not refused: {other:?}"),
-    }
-}
 
 #[sqlx::test]
 async fn the_first_own_command_opens_the_account_with_the_starting_balance_once(pool: PgPool) {
@@ -50,7 +42,7 @@ async fn looking_at_somebody_opens_ones_own_account_and_not_theirs(pool: PgPool)
     let seen =
         account_of(&database(&pool), &act(1, noon(1), 0), person(2).id).await.expect("readable");
 
-    assert_eq!(seen, None);
+    assert_eq!(seen.account, None);
     assert_eq!((balance(&pool, 1).await, account(&pool, 2).await), (100, None));
 }
 
@@ -68,9 +60,12 @@ async fn a_starting_balance_of_nothing_leaves_no_ledger_row_and_comes_once(pool:
 
 #[sqlx::test]
 async fn a_transfer_moves_bytes_and_counts_on_both_sides(pool: PgPool) {
-    let sent = send(&database(&pool), &act(1, noon(1), 0), &person(2), 60, Some("for tea")).await;
+    configure(&pool, "currency_name = 'gems', currency_emoji = '🪙'").await;
 
-    assert_eq!(sent.expect("allowed"), Sent { balance: 40, receiver_balance: 60 });
+    let sent = sent(&database(&pool), &act(1, noon(1), 0), 2, 60).await;
+
+    let currency = Currency { name: "gems".into(), emoji: Some("🪙".into()) };
+    assert_eq!(sent, Sent { balance: 40, receiver_balance: 60, currency });
     let (giver, receiver) =
         (account(&pool, 1).await.expect("there"), account(&pool, 2).await.expect("there"));
     assert_eq!((giver.total_sent, giver.total_received), (60, 0));
@@ -81,10 +76,10 @@ async fn a_transfer_moves_bytes_and_counts_on_both_sides(pool: PgPool) {
 #[sqlx::test]
 async fn a_second_delivery_gets_the_first_ones_answer_and_changes_nothing(pool: PgPool) {
     let db = database(&pool);
-    let first = send(&db, &act(1, noon(1), 0), &person(2), 60, None).await.expect("allowed");
+    let first = sent(&db, &act(1, noon(1), 0), 2, 60).await;
     send(&db, &act(1, noon(1), 1), &person(2), 10, None).await.expect("allowed");
 
-    let again = send(&db, &act(1, noon(1), 0), &person(2), 60, None).await.expect("done before");
+    let again = sent(&db, &act(1, noon(1), 0), 2, 60).await;
 
     assert_eq!(again, first);
     assert_eq!(balance(&pool, 1).await, 30);
@@ -96,7 +91,10 @@ async fn what_was_refused_once_stays_refused_when_it_is_delivered_again(pool: Pg
     let db = database(&pool);
     let too_much = act(1, noon(1), 0);
     let first = refusal(send(&db, &too_much, &person(2), 160, None).await);
-    assert_eq!(first, Refusal::TooLittle { balance: 100, asked: 160 });
+    assert_eq!(
+        first,
+        Refusal::TooLittle { balance: 100, asked: 160, currency: Currency::default() }
+    );
     assert_eq!(account(&pool, 2).await, None, "a refused gift opens no account");
     send(&db, &act(3, noon(1), 1), &person(1), 80, None).await.expect("allowed");
 
@@ -113,9 +111,18 @@ async fn more_than_there_is_and_more_than_is_allowed_are_refused(pool: PgPool) {
     let asked =
         async |amount, n| refusal(send(&db, &act(1, noon(1), n), &person(2), amount, None).await);
 
-    assert_eq!(asked(101, 0).await, Refusal::TooLittle { balance: 100, asked: 101 });
-    assert_eq!(asked(1_001, 1).await, Refusal::AboveLimit { max: 1_000 });
-    assert_eq!(asked(i64::MAX, 2).await, Refusal::AboveLimit { max: 1_000 });
+    assert_eq!(
+        asked(101, 0).await,
+        Refusal::TooLittle { balance: 100, asked: 101, currency: Currency::default() }
+    );
+    assert_eq!(
+        asked(1_001, 1).await,
+        Refusal::AboveLimit { max: 1_000, currency: Currency::default() }
+    );
+    assert_eq!(
+        asked(i64::MAX, 2).await,
+        Refusal::AboveLimit { max: 1_000, currency: Currency::default() }
+    );
     assert_eq!(balance(&pool, 1).await, 100);
     assert_clean(&pool).await;
 }
@@ -158,7 +165,8 @@ async fn a_young_discord_account_gets_and_gives_nothing_until_it_is_old_enough(p
 
     assert_eq!(refusal(claim_daily(&db, &young).await), Refusal::TooYoung { until });
     assert_eq!(refusal(send(&db, &young, &person(2), 1, None).await), Refusal::TooYoung { until });
-    assert_eq!(own_account(&db, &young).await.expect("readable").balance, 0);
+    let own = account_of(&db, &young, young.member.id).await.expect("readable");
+    assert_eq!((own.account.expect("there").balance, own.opens), (0, Some(until)));
     young.key = snowflake(until, 0).into();
     assert_eq!(claim_daily(&db, &young).await.expect("old enough").balance, 110);
     assert_clean(&pool).await;
@@ -257,7 +265,7 @@ async fn a_balance_is_shared_once_an_act(pool: PgPool) {
     let first = share(&db, &shown, person(1).id).await.expect("readable");
     let second = refusal(share(&db, &shown, person(1).id).await);
 
-    assert_eq!(first.balance, 100);
+    assert_eq!(first.0.balance, 100);
     assert_eq!(second, Refusal::Shared);
 }
 

@@ -13,7 +13,11 @@ use crate::db::Database;
 use crate::{Error, Result};
 
 /// Runs `n` acts at once, from one start line.
-async fn at_once<T, F>(pool: &PgPool, n: u64, run: impl Fn(Database, u64) -> F) -> Vec<Result<T>>
+pub(super) async fn at_once<T, F>(
+    pool: &PgPool,
+    n: u64,
+    run: impl Fn(Database, u64) -> F,
+) -> Vec<Result<T>>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
@@ -32,7 +36,7 @@ where
 
 /// The same, with the acts piled up behind what `lock` takes, until as many as the pool lets in
 /// wait: whoever decides before it holds the lock has then decided on what is about to change.
-async fn piled_up<T, F>(
+pub(super) async fn piled_up<T, F>(
     pool: &PgPool,
     lock: String,
     n: u64,
@@ -64,7 +68,7 @@ where
 }
 
 /// Holds a member's account, as another act of theirs would.
-fn account_of(member: u64) -> String {
+pub(super) fn account_of(member: u64) -> String {
     format!("select 1 from bytes_balances where user_id = '{}' for update", person(member).id)
 }
 
