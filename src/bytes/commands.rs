@@ -474,10 +474,10 @@ fn history_line(entry: &Entry, currency: &Currency) -> String {
     format!("{} **{sign}{amount}** {what}{reason}", ago(entry.at))
 }
 
-/// As much of a reason as lets ten lines fit: escaped it may be twice as long, and a description
-/// holds 4 096 characters.
+/// As much of a reason as lets ten lines fit: escaped it may be twice as long, as may the name of
+/// the currency, and a description holds 4 096 characters.
 fn cut(reason: &str) -> String {
-    const LONGEST: usize = 100;
+    const LONGEST: usize = 80;
     match reason.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &reason[..end]),
         None => reason.to_owned(),
@@ -534,28 +534,24 @@ pub(super) fn rewards(settings: &Settings) -> String {
 }
 
 /// Lines of an embed's field: as many as fit, and how many more there are.
-fn listed(lines: impl ExactSizeIterator<Item = String>) -> String {
+fn listed(lines: impl Iterator<Item = String>) -> String {
     // A field holds 1 024 characters; the last line has room.
     const LONGEST: usize = 1_000;
     let mut text = String::new();
     let mut length = 0;
-    let mut left = lines.len();
-    if left == 0 {
-        return "none".to_owned();
-    }
+    let mut left = 0;
     for line in lines {
         length += line.chars().count() + 1;
         if length > LONGEST {
-            text.push_str(&format!(
-                "and {} more",
-                grouped(i64::try_from(left).unwrap_or(i64::MAX))
-            ));
-            return text;
+            left += 1;
+        } else {
+            text.push_str(&line);
+            text.push('\n');
         }
-        text.push_str(&line);
-        text.push('\n');
-        left -= 1;
     }
-    text.truncate(text.trim_end().len());
-    text
+    match (text.is_empty(), left) {
+        (true, _) => "none".to_owned(),
+        (_, 0) => text.trim_end().to_owned(),
+        _ => format!("{text}and {left} more"),
+    }
 }

@@ -369,7 +369,7 @@ pub(super) async fn insert_adjustment(
     direction: Direction,
     asked: i64,
     reason: Option<&str>,
-    (balance, received): (i64, i64),
+    (balance, total_received): (i64, i64),
 ) -> sqlx::Result<()> {
     let grants = direction == Direction::Grant;
     let (giver, receiver) = if grants { (&act.bot, member) } else { (member, &act.bot) };
@@ -413,7 +413,7 @@ pub(super) async fn insert_adjustment(
         act.guild.to_string(),
         member.id.to_string(),
         balance,
-        received,
+        total_received,
         act.row_id("adjustment"),
     )
     .execute(db)

@@ -18,7 +18,7 @@ pub struct Need {
 /// Every part of the bot. A part with new needs gets a line here; the invite link, the intents and
 /// `check` follow.
 pub const NEEDS: &[Need] = &[Need {
-    part: "Bytes: /bytes, /daily, /leaderboard",
+    part: "Bytes: /bytes, /daily, /leaderboard, /economy",
     permissions: Permissions::empty(),
     intents: GatewayIntents::GUILDS,
     without: "nothing: answers to commands need no permission and no privileged intent",

@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use tokio::time::{sleep, timeout};
 
 use crate::stage::{Stage, ask, assert_refused, typed};
+use crate::wire::Wire;
 
 const GIFT: &str = "/bytes send member:bob amount:100 reason:\"for tea\"";
 
@@ -204,6 +205,21 @@ async fn a_slow_database_delays_a_confirmed_gift_and_loses_nothing_of_it(pool: P
     let told = press.followup(0).await;
     assert!(!told.ephemeral && told.pinged == [stage.bob.id], "{told:?}");
     assert_eq!(now(&stage.ada, &question).text(), "Sent.");
+    stage.close().await;
+}
+
+#[sqlx::test]
+async fn a_confirmed_gift_whose_commit_was_not_heard_of_is_told_to_all_once(pool: PgPool) {
+    let wire = Wire::to(&pool);
+    let stage = Stage::open_at(pool, &wire.url()).await;
+    let question = asked(&stage).await;
+
+    wire.lose_answers(2);
+    let press = stage.ada.press_on(question.id, "Send").expect("a button");
+
+    assert!(press.followup(0).await.text().contains("**100 bytes**"));
+    assert_eq!(wire.losses_left(), 0, "two answers were lost");
+    assert_eq!((public(&stage).len(), stage.balance(&stage.bob).await), (1, Some(100)));
     stage.close().await;
 }
 

@@ -149,6 +149,30 @@ async fn a_name_full_of_markup_formats_and_pings_nothing(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_history_full_of_the_longest_names_and_reasons_is_answered(pool: PgPool) {
+    let stage = Stage::open(pool).await;
+    let emoji = stage.guild.add_emoji(&"x".repeat(32), true, &[]);
+    let name = "*".repeat(32);
+    manage(
+        &stage,
+        &format!("/economy set currency_name:{name} currency_emoji:<a:x_:{emoji}> confirm_from:0"),
+    )
+    .await;
+    let reason = "*".repeat(200);
+    for _ in 0..11 {
+        let line = format!("/economy grant member:bob amount:800000000000000 reason:{reason}");
+        manage(&stage, &line).await;
+    }
+
+    let history = ask(&stage.bob, "/bytes history").await;
+
+    assert_shows(&history, &["800,000,000,000,000", "…", "Page 1"]);
+    let shown = manage(&stage, "/economy show").await;
+    assert_shows(&shown, &["`currency_name`"]);
+    stage.close().await;
+}
+
+#[sqlx::test]
 async fn grants_and_takes_are_the_managers_and_stand_in_the_history(pool: PgPool) {
     let stage = Stage::open(pool).await;
     let gone = stage.guild.add_member("gone");

@@ -278,7 +278,9 @@ impl Member {
         let data = json!({ "custom_id": modal["custom_id"], "components": rows });
         let begun = self.change(|world| {
             let begun = world.begin(Act { kind: 5, user: self.id, channel, data, source });
-            world.turns.get_mut(&begun.0).expect("just begun").opener = Some(modal_of.id);
+            if let Some(turn) = world.turns.get_mut(&begun.0) {
+                turn.opener = Some(modal_of.id);
+            }
             begun
         });
         Ok(Interaction::new(&self.guild.discord, begun))

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use poise::serenity_prelude::Permissions;
 use sqlx::PgPool;
 
-use super::super::{Pending, Preview, Refusal, Sending, Sent, cancel, confirm, send, tell_once};
+use super::super::{
+    Pending, Preview, Refusal, Sending, Sent, cancel, confirm, press, send, tell_once,
+};
 use super::races;
 use super::{
     account, act, assert_clean, balance, configure, database, ledger_rows, noon, own_account,
@@ -12,6 +15,8 @@ use super::{
 };
 use crate::act::Act;
 use crate::db::Database;
+use crate::discord::Press;
+use crate::discord::button::Button;
 use crate::{Error, discord};
 
 /// An act of member 1 that waits to have 60 bytes for member 2 confirmed.
@@ -178,5 +183,32 @@ async fn send_and_cancel_at_once_end_as_one_of_them_for_every_press(pool: PgPool
         sends += i64::from(done.contains("send"));
         assert_eq!(received, sends, "{pressed:?}");
     }
+    assert_clean(&pool).await;
+}
+
+/// Nobody else sees the question, but a `custom_id` can be sent without seeing it.
+#[sqlx::test]
+async fn somebody_elses_press_decides_nothing(pool: PgPool) {
+    configure(&pool, "confirm_from = 60").await;
+    let db = database(&pool);
+    let asked = asked(&db, 0).await;
+    own_account(&db, &act(2, noon(1), 1)).await.expect("opened");
+    for action in ["confirm", "cancel"] {
+        let button = Button {
+            feature: "bytes".into(),
+            action: action.into(),
+            key: asked.key,
+            owner: asked.member.id,
+            argument: String::new(),
+        };
+        let act = Act { member: person(2), ..asked.clone() };
+
+        let pressed = press(&db, Press { act, button, permissions: Permissions::all() }).await;
+
+        let refused = matches!(pressed, Err(Error::Interaction(discord::Refusal::NotYours)));
+        assert!(refused, "{action}: {pressed:?}");
+    }
+    assert_eq!(balance(&pool, 2).await, 100);
+    confirm(&db, &asked).await.expect("still to be decided by its giver");
     assert_clean(&pool).await;
 }
