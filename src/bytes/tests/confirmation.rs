@@ -186,6 +186,30 @@ async fn send_and_cancel_at_once_end_as_one_of_them_for_every_press(pool: PgPool
     assert_clean(&pool).await;
 }
 
+/// `cancel` has looked and found nothing sent, and hasn't written yet: a send must wait for it.
+#[sqlx::test]
+async fn a_send_in_the_middle_of_a_cancel_waits_for_it(pool: PgPool) {
+    configure(&pool, "confirm_from = 60").await;
+    let asked = asked(&database(&pool), 0).await;
+    let mut holder = pool.begin().await.expect("begins");
+    crate::act::begin(&mut holder, &asked, "transfer").await.expect("holds the place");
+
+    let (db, act) = (database(&pool), asked.clone());
+    let cancelling = tokio::spawn(async move { cancel(&db, &act).await });
+    races::waiting(&mut holder, 1).await;
+    let (db, act) = (database(&pool), asked.clone());
+    let confirming = tokio::spawn(async move { confirm(&db, &act).await });
+    // Long enough to be done, if nothing kept it.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    holder.rollback().await.expect("frees");
+
+    let cancelled = cancelling.await.expect("no panic");
+    let confirmed = confirming.await.expect("no panic");
+    assert!(cancelled.is_ok(), "{cancelled:?}");
+    assert_eq!(refusal(confirmed), Refusal::Cancelled);
+    assert_eq!(account(&pool, 2).await, None);
+}
+
 /// Nobody else sees the question, but a `custom_id` can be sent without seeing it.
 #[sqlx::test]
 async fn somebody_elses_press_decides_nothing(pool: PgPool) {

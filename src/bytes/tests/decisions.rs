@@ -38,7 +38,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         1..=2_000_i64,
         prop_oneof![Just(0), 0..=168_i32],
         prop_oneof![Just(0), 0..=365_i32],
-        prop_oneof![Just(0), 0..=2_500_i64],
+        prop_oneof![1 => Just(0), 3 => 0..=2_500_i64],
         "[a-z]{1,32}",
     )
         .prop_map(
@@ -102,15 +102,15 @@ fn case() -> impl Strategy<Value = Case> {
     // Before and behind the clock's own days: what a clock says can't be trusted.
     let created = (-400..=10_i64).prop_map(|days| noon(1) + TimeDelta::days(days));
     let accounts = (opened_account(), prop::option::of(opened_account()));
-    (settings(), accounts, 1..=2_500_i64, any::<bool>(), created, now).prop_map(
-        |(settings, (actor, other), amount, confirmed, created, now)| Case {
-            settings,
-            actor,
-            other,
-            amount,
-            confirmed,
-            created,
-            now,
+    // Any amount, and those at the edge of each rule.
+    let edge = prop_oneof![1 => Just(None), 1 => (0..3_usize, -1..=1_i64).prop_map(Some)];
+    (settings(), accounts, (1..=2_500_i64, edge), any::<bool>(), created, now).prop_map(
+        |(settings, (actor, other), (amount, edge), confirmed, created, now)| {
+            let amount = edge.map_or(amount, |(rule, beside)| {
+                let bound = [settings.confirm_from, settings.max_transfer, actor.balance][rule];
+                bound.saturating_add(beside).max(1)
+            });
+            Case { settings, actor, other, amount, confirmed, created, now }
         },
     )
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use poise::serenity_prelude::{RoleId, UserId};
 
-use super::super::rules::{check_gift, parse_amount};
+use super::super::rules::{Gift, Verdict, check_gift, check_transfer, parse_amount};
 use super::super::settings::{Change, Emoji, Setting, Wishes, parse_emoji};
-use super::super::{Currency, Refusal, Settings, commands, economy};
+use super::super::{Account, Currency, Refusal, Settings, commands, economy};
 use super::noon;
 
 #[test]
@@ -61,6 +61,22 @@ fn gifts_are_refused_in_the_order_of_what_helps_most() {
     assert_eq!(check_gift(false, false, true, 0), Err(Refusal::BelowOne));
     assert_eq!(check_gift(false, false, true, -1), Err(Refusal::BelowOne));
     assert_eq!(check_gift(false, false, true, 1), Ok(()));
+}
+
+#[test]
+fn a_gift_is_asked_about_from_the_guilds_amount_on_unless_it_never_is_or_was() {
+    let settings = |confirm_from| Settings { confirm_from, ..Settings::default() };
+    let rich = Account { balance: 1_000, ..Account::default() };
+    let decide = |confirm_from, amount, confirmed| {
+        let gift = Gift { amount, confirmed, account_created: noon(1), now: noon(1) };
+        check_transfer(&settings(confirm_from), &rich, &Account::default(), gift)
+    };
+
+    assert_eq!(decide(60, 59, false), Ok(Verdict::Move));
+    assert_eq!(decide(60, 60, false), Ok(Verdict::Confirm));
+    assert_eq!(decide(60, 60, true), Ok(Verdict::Move));
+    assert_eq!(decide(0, 1_000, false), Ok(Verdict::Move));
+    assert_eq!(decide(1, 1, false), Ok(Verdict::Confirm));
 }
 
 /// A guild that changed everything.
@@ -156,7 +172,8 @@ fn an_amount_is_read_with_any_one_separator_of_thousands() {
 
 #[test]
 fn each_setting_is_refused_just_outside_of_its_range() {
-    let numbers: [(Setting, fn(&mut Wishes, i64)); 6] = [
+    type Wish = fn(&mut Wishes, i64);
+    let numbers: [(Setting, Wish); 6] = [
         (Setting::StartingBalance, |wishes, n| wishes.starting_balance = Some(n)),
         (Setting::DailyAmount, |wishes, n| wishes.daily_amount = Some(n)),
         (Setting::MaxTransfer, |wishes, n| wishes.max_transfer = Some(n)),

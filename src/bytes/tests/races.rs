@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -51,20 +51,24 @@ where
     let free_again = async {
         let all = i64::from(pool.options().get_max_connections())
             .min(i64::try_from(n).expect("small") + 1);
-        let waiting = "select count(*) from pg_stat_activity \
-                       where datname = current_database() and wait_event_type = 'Lock'";
         // One connection holds the lock, and asks.
-        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *holder).await.expect("readable")
-            < all - 1
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            // Else a transaction sees the same activity again and again.
-            let forget = "select pg_stat_clear_snapshot()";
-            sqlx::raw_sql(forget).execute(&mut *holder).await.expect("forgets");
-        }
+        waiting(&mut holder, all - 1).await;
         holder.rollback().await.expect("frees");
     };
     tokio::join!(at_once(pool, n, run), free_again).0
+}
+
+/// Waits until so many of the database's connections wait for a lock, as `holder` sees it.
+pub(super) async fn waiting(holder: &mut PgConnection, n: i64) {
+    let waiting = "select count(*) from pg_stat_activity \
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *holder).await.expect("readable") < n
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        // Else a transaction sees the same activity again and again.
+        let forget = "select pg_stat_clear_snapshot()";
+        sqlx::raw_sql(forget).execute(&mut *holder).await.expect("forgets");
+    }
 }
 
 /// Holds a member's account, as another act of theirs would.
