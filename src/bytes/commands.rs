@@ -104,11 +104,8 @@ async fn send_menu(ctx: Context<'_>, message: serenity::Message) -> Result<()> {
     discord::open(ctx, async {
         let act = act(ctx)?;
         let author = &message.author;
-        // What an application posts for a command is its user's own message, a bot's.
-        if message.webhook_id.is_some() && !author.bot {
-            return Err(Refusal::ToWebhook.into());
-        }
-        rules::check_gift(author.id == act.member.id, author.bot, true, 1)?;
+        let is_bot = author.bot || message.webhook_id.is_some();
+        rules::check_gift(author.id == act.member.id, is_bot, true, 1)?;
         let http = &ctx.framework.serenity_context.http;
         if membership(http, act.guild, author.id).await == Membership::Stranger {
             return Err(Refusal::NotAMember.into());
@@ -456,7 +453,6 @@ fn history_reply(act: &Act, member: UserId, history: &History) -> Reply {
 }
 
 fn history_line(entry: &Entry, currency: &Currency) -> String {
-    let sign = if entry.gave { "-" } else { "+" };
     let what = match (entry.kind, entry.gave) {
         (Kind::Starting, _) => "starting balance".to_owned(),
         (Kind::Daily, _) => "daily".to_owned(),
@@ -470,8 +466,8 @@ fn history_line(entry: &Entry, currency: &Currency) -> String {
     };
     let reason = entry.reason.as_deref().map(|reason| format!(": {}", escaped(&cut(reason))));
     let reason = reason.unwrap_or_default();
-    let amount = currency.amount(entry.amount);
-    format!("{} **{sign}{amount}** {what}{reason}", ago(entry.at))
+    let amount = currency.amount(if entry.gave { -entry.amount } else { entry.amount });
+    format!("{} **{amount:+}** {what}{reason}", ago(entry.at))
 }
 
 /// As much of a reason as lets ten lines fit: escaped it may be twice as long, as may the name of

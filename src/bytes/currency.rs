@@ -40,7 +40,8 @@ impl fmt::Display for Currency {
     }
 }
 
-/// A number of a guild's currency: `1 byte`, `1,234 bytes`, `🪙 1,234 gems`.
+/// A number of a guild's currency: `1 byte`, `1,234 bytes`, `🪙 1,234 gems`; with `{:+}` a positive
+/// one has its sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount<'a> {
     number: i64,
@@ -53,10 +54,11 @@ impl fmt::Display for Amount<'_> {
             write!(f, "{emoji} ")?;
         }
         let name = match self.currency.name.as_str() {
-            DEFAULT_NAME if self.number == 1 => "byte".to_owned(),
+            DEFAULT_NAME if self.number.unsigned_abs() == 1 => "byte".to_owned(),
             name => escaped(name),
         };
-        write!(f, "{} {name}", grouped(self.number))
+        let sign = if f.sign_plus() && self.number > 0 { "+" } else { "" };
+        write!(f, "{sign}{} {name}", grouped(self.number))
     }
 }
 
@@ -90,5 +92,7 @@ mod tests {
             ]
         );
         assert_eq!(gems.to_string(), "🪙 gems");
+        assert_eq!(format!("{:+}", gems.amount(5)), "🪙 +5 gems");
+        assert_eq!(format!("{:+}", default.amount(-1)), "-1 byte");
     }
 }

@@ -109,12 +109,9 @@ pub enum Refusal {
     /// Giver and receiver are the same member.
     #[error("You can't send anything to yourself. Pick another member.")]
     ToSelf,
-    /// Bots have no account.
-    #[error("Bots have no account. Pick a member who is not a bot.")]
+    /// Bots have no account, nor have webhooks, which write as if they were.
+    #[error("Bots and webhooks have no account. Pick a member who is not a bot.")]
     ToBot,
-    /// The author of a webhook's message is nobody.
-    #[error("A webhook wrote that message. Pick one that a member wrote.")]
-    ToWebhook,
     /// The receiver is not in the guild.
     #[error("That user is not in this server. Pick someone who is.")]
     NotAMember,

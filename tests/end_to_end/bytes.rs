@@ -155,7 +155,7 @@ async fn anybodys_balance_can_be_seen_and_looking_opens_no_account_for_them(pool
     assert!(ask(&stage.ada, "/bytes balance member:bob").await.text().contains("110 bytes"));
     assert_refused(
         &ask(&stage.ada, &format!("/bytes balance member:{}", stage.discord.bot_id())).await,
-        "Bots have no account",
+        "have no account",
     );
     stage.close().await;
 }

@@ -78,7 +78,7 @@ async fn every_setting_is_shown_and_changed(pool: PgPool) {
         "at most 🪙 500 gems",
     );
     assert_shows(&ask(&stage.bob, "/leaderboard").await, &["🥇", "🪙 90 gems", "🥈"]);
-    assert_shows(&ask(&stage.ada, "/bytes history").await, &["**-🪙 40 gems** to"]);
+    assert_shows(&ask(&stage.ada, "/bytes history").await, &["**🪙 -40 gems** to"]);
     assert_shows(
         &ask(&stage.ada, "/bytes info").await,
         &["**🪙 gems**", "Confirmed from\n🪙 40 gems", "Between transfers\n1 hour", "3 days"],

@@ -16,7 +16,6 @@ fn every_refusal_says_what_was_wrong_and_what_would_work() {
     let refusals = [
         Refusal::ToSelf,
         Refusal::ToBot,
-        Refusal::ToWebhook,
         Refusal::NotAMember,
         Refusal::BelowOne,
         Refusal::NotANumber,
