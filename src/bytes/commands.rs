@@ -296,7 +296,7 @@ fn buttons_until(key: InteractionId) -> String {
     works_until("These buttons stop working", key)
 }
 
-fn balance_reply(act: &Act, member: UserId, holding: &Holding) -> Reply {
+pub(super) fn balance_reply(act: &Act, member: UserId, holding: &Holding) -> Reply {
     let Some(account) = &holding.account else {
         let text = format!("<@{member}> has no account yet.");
         return Reply::private(CreateEmbed::new().title("Balance").description(text));
@@ -334,7 +334,7 @@ pub(super) fn quoted(reason: Option<&str>) -> String {
     reason.map(|reason| format!("\n> {}", escaped(reason))).unwrap_or_default()
 }
 
-fn sent_reply(act: &Act, gift: &Pending, sent: &Sent) -> Reply {
+pub(super) fn sent_reply(act: &Act, gift: &Pending, sent: &Sent) -> Reply {
     let (giver, receiver) = (act.member.id, gift.receiver.id);
     let amount = |number| sent.currency.amount(number);
     let reason = quoted(gift.reason.as_deref());
@@ -355,7 +355,7 @@ fn sent_reply(act: &Act, gift: &Pending, sent: &Sent) -> Reply {
     Reply::public(embed).ping(receiver)
 }
 
-fn confirm_reply(act: &Act, gift: &Pending, preview: &Preview) -> Reply {
+pub(super) fn confirm_reply(act: &Act, gift: &Pending, preview: &Preview) -> Reply {
     let amount = |number| preview.currency.amount(number);
     let embed = CreateEmbed::new()
         .description(format!(
@@ -374,7 +374,7 @@ fn confirm_reply(act: &Act, gift: &Pending, preview: &Preview) -> Reply {
     )
 }
 
-fn daily_embed(member: UserId, claim: &Claim) -> CreateEmbed {
+pub(super) fn daily_embed(member: UserId, claim: &Claim) -> CreateEmbed {
     let bonus = claim.next_bonus.map_or_else(
         || "You have the highest bonus.".to_owned(),
         |(length, multiplier)| {
@@ -391,7 +391,7 @@ fn daily_embed(member: UserId, claim: &Claim) -> CreateEmbed {
         .field("Next bonus", bonus, false)
 }
 
-fn board_reply(act: &Act, board: &Board) -> Reply {
+pub(super) fn board_reply(act: &Act, board: &Board) -> Reply {
     let amount = |number| board.currency.amount(number);
     let lines: Vec<String> = board
         .standings
@@ -429,7 +429,7 @@ fn place(rank: i64) -> String {
     }
 }
 
-fn history_reply(act: &Act, member: UserId, history: &History) -> Reply {
+pub(super) fn history_reply(act: &Act, member: UserId, history: &History) -> Reply {
     let line = |entry| history_line(entry, &history.currency);
     let lines: Vec<String> = history.entries.iter().map(line).collect();
     let mut text = format!("<@{member}>\n");

@@ -179,6 +179,12 @@ impl Reply {
             .ephemeral(self.audience == Audience::Actor)
     }
 
+    /// What Discord gets of it, for tests of its look.
+    #[cfg(test)]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::to_value(self.message()).expect("serializes")
+    }
+
     /// As the text of a deferred answer.
     pub(super) fn edit(&self) -> EditInteractionResponse {
         EditInteractionResponse::new()

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use poise::serenity_prelude::{RoleId, UserId};
+use poise::serenity_prelude::{GuildId, RoleId, UserId};
+use serde_json::Value;
 
 use super::super::rules::{Gift, Verdict, check_gift, check_transfer, parse_amount};
 use super::super::settings::{Change, Emoji, Setting, Wishes, parse_emoji};
-use super::super::{Account, Currency, Refusal, Settings, commands, economy};
+use super::super::{
+    Account, Adjusted, Board, Claim, Currency, Direction, Entry, History, Holding, Kind, Pending,
+    Preview, Refusal, Sent, Settings, Standing, commands, economy,
+};
 use super::noon;
+use crate::act::{Act, Person};
+use crate::discord::reply::{Audience, Reply};
 
 #[test]
 fn every_refusal_says_what_was_wrong_and_what_would_work() {
@@ -241,4 +247,110 @@ fn an_emoji_is_one_of_unicodes_or_a_custom_one() {
     ] {
         assert_eq!(parse_emoji(text), Err(Refusal::NotAnEmoji), "{text:?}");
     }
+}
+
+/// A reply in a few lines: who sees it, its text, fields and buttons.
+fn drawn(reply: &Reply) -> String {
+    let json = reply.json();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let embed = &json["embeds"][0];
+    let seen = if reply.audience() == Audience::Everyone { "everyone" } else { "only you" };
+    let mut lines = vec![format!("-- {seen} {}", text(&json["content"])).trim_end().to_owned()];
+    lines.extend(["title", "description"].map(|key| text(&embed[key])));
+    for field in embed["fields"].as_array().into_iter().flatten() {
+        lines.push(format!("[{}] {}", text(&field["name"]), text(&field["value"])));
+    }
+    lines.push(text(&embed["footer"]["text"]));
+    for button in json["components"][0]["components"].as_array().into_iter().flatten() {
+        let off = if button["disabled"] == true { " (off)" } else { "" };
+        lines.push(format!("({}{off}) {}", text(&button["label"]), text(&button["custom_id"])));
+    }
+    lines.retain(|line| !line.is_empty());
+    lines.join("\n")
+}
+
+#[test]
+fn every_reply_of_the_economy() {
+    let currency = || Currency { name: "gems".into(), emoji: Some("🪙".into()) };
+    let act = Act {
+        guild: GuildId::new(1),
+        member: Person::new(UserId::new(2), "ada"),
+        bot: Person::new(UserId::new(3), "bot"),
+        key: super::act(1, noon(1), 0).key,
+    };
+    let bob = Person::new(UserId::new(4), "bob");
+    let gift = Pending { receiver: bob.clone(), amount: 1_234, reason: Some("for *tea*".into()) };
+    let account = Account { balance: 40, total_received: 1, streak: 3, ..Account::default() };
+    let holding = Holding { account: Some(account), currency: currency(), opens: None };
+    let young = Holding {
+        account: Some(Account::default()),
+        currency: Currency::default(),
+        opens: Some(noon(2)),
+    };
+    let nobody = Holding { account: None, ..young.clone() };
+    let claim = Claim {
+        reward: 20,
+        streak: 8,
+        balance: 1_120,
+        next: noon(2),
+        next_bonus: Some((16, 4)),
+        currency: currency(),
+    };
+    let standing = |rank, member, value| Standing { rank, member: UserId::new(member), value };
+    let board = Board {
+        standings: vec![
+            standing(1, 4, 1_000_000),
+            standing(2, 5, 300),
+            standing(2, 6, 300),
+            standing(4, 2, 1),
+        ],
+        page: 0,
+        pages: 2,
+        own: standing(4, 2, 1),
+        currency: currency(),
+    };
+    let entry = |kind, gave, amount, reason: Option<&str>| Entry {
+        kind,
+        gave,
+        other: bob.id,
+        amount,
+        reason: reason.map(str::to_owned),
+        manager: (kind == Kind::Adjustment).then_some(UserId::new(9)),
+        at: noon(1),
+    };
+    let history = History {
+        entries: vec![
+            entry(Kind::Transfer, true, 1_234, Some("for *tea*")),
+            entry(Kind::Transfer, false, 5, None),
+            entry(Kind::Adjustment, false, 50, Some("won")),
+            entry(Kind::Adjustment, true, 20, None),
+            entry(Kind::SquadFee, true, 50, None),
+            entry(Kind::Daily, false, 10, None),
+            entry(Kind::Starting, false, 100, None),
+        ],
+        page: 1,
+        more: true,
+        currency: currency(),
+    };
+    let none = History { entries: Vec::new(), page: 0, more: false, currency: Currency::default() };
+    let sent = Sent { balance: 766, receiver_balance: 1_234, currency: currency() };
+    let adjusted = Adjusted { balance: 1, currency: Currency::default(), promised: false };
+    let replies = [
+        commands::balance_reply(&act, act.member.id, &holding),
+        commands::balance_reply(&act, act.member.id, &young),
+        commands::balance_reply(&act, bob.id, &nobody),
+        commands::confirm_reply(&act, &gift, &Preview { balance: 2_000, currency: currency() }),
+        commands::sent_reply(&act, &gift, &sent),
+        Reply::public(commands::daily_embed(act.member.id, &claim)),
+        Reply::public(commands::daily_embed(act.member.id, &Claim { next_bonus: None, ..claim })),
+        commands::board_reply(&act, &board),
+        commands::history_reply(&act, act.member.id, &history),
+        commands::history_reply(&act, act.member.id, &none),
+        Reply::private(economy::adjusted_embed(&bob, Direction::Grant, 1, Some("won"), &adjusted)),
+        Reply::private(economy::adjusted_embed(&bob, Direction::Take, 99, None, &adjusted)),
+        economy::changes_reply(&settings().changes_since(&Settings::default())[..2]),
+        economy::changes_reply(&[]),
+    ];
+
+    insta::assert_snapshot!(replies.each_ref().map(drawn).join("\n\n"));
 }

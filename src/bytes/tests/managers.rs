@@ -332,3 +332,31 @@ async fn twenty_deliveries_of_a_change_say_the_same(pool: PgPool) {
     let said: Vec<_> = said.into_iter().map(|said| changed(&said.expect("allowed"))).collect();
     assert!(said.iter().all(|said| *said == ["daily_amount: 10 bytes -> 20 bytes"]), "{said:?}");
 }
+
+#[sqlx::test]
+async fn the_database_takes_each_setting_in_the_same_range(pool: PgPool) {
+    configure(&pool, "daily_amount = 10").await;
+    for setting in [
+        Setting::StartingBalance,
+        Setting::DailyAmount,
+        Setting::MaxTransfer,
+        Setting::TransferCooldownHours,
+        Setting::ConfirmFrom,
+        Setting::MinAccountAgeDays,
+    ] {
+        let (least, most) = setting.range().into_inner();
+        for value in [least - 1, least, most, most + 1] {
+            let sql = format!("update bytes_configs set {setting} = {value}");
+            let taken = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.is_ok();
+            assert_eq!(taken, setting.check(value).is_ok(), "{setting} {value}");
+        }
+    }
+    for (length, multiplier) in [(1, 1), (99_999, 256), (0, 1), (100_000, 1), (1, 0), (1, 257)] {
+        let sql =
+            format!(r#"update bytes_configs set streak_bonuses = '{{"{length}": {multiplier}}}'"#);
+        let taken = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.is_ok();
+        let allowed = Setting::BonusLength.check(length).is_ok()
+            && Setting::BonusMultiplier.check(multiplier).is_ok();
+        assert_eq!(taken, allowed, "{length} {multiplier}");
+    }
+}
