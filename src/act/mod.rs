@@ -4,6 +4,8 @@ mod store;
 
 use chrono::{DateTime, Utc};
 use poise::serenity_prelude::{GuildId, InteractionId, UserId};
+use serde_json::Value;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Result;
@@ -74,6 +76,39 @@ pub async fn begin_once(db: &Database, act: &Act, part: &str) -> Result<bool> {
         store::insert_processed(&mut connection, act, part, token).await
     })
     .await
+}
+
+/// Begins `part` of an act in the caller's transaction: `None` at the first delivery, which then
+/// [`conclude`]s it; else what the first one came to (null if it concluded nothing).
+///
+/// A delivery beside the first one waits here until that one's transaction ends.
+///
+/// # Errors
+///
+/// If Postgres fails.
+pub async fn begin(
+    transaction: &mut PgConnection,
+    act: &Act,
+    part: &str,
+) -> sqlx::Result<Option<Value>> {
+    if store::insert_part(transaction, act, part).await? {
+        return Ok(None);
+    }
+    store::find_outcome(transaction, act, part).await.map(Some)
+}
+
+/// Records what `part` of an act came to, a JSON object, for later deliveries.
+///
+/// # Errors
+///
+/// If Postgres fails.
+pub async fn conclude(
+    transaction: &mut PgConnection,
+    act: &Act,
+    part: &str,
+    outcome: &Value,
+) -> sqlx::Result<()> {
+    store::set_outcome(transaction, act, part, outcome).await
 }
 
 /// Forgets acts that are older than a day: Discord delivers nothing again after that.

@@ -1,5 +1,6 @@
 //! The SQL of acts that leave no row of their own.
 
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -26,6 +27,69 @@ pub(super) async fn insert_processed(
     )
     .fetch_one(db)
     .await
+}
+
+/// Whether the row was inserted; `false` if there was one.
+pub(super) async fn insert_part(
+    db: &mut PgConnection,
+    act: &Act,
+    part: &str,
+) -> sqlx::Result<bool> {
+    sqlx::query!(
+        r#"
+        insert into processed_interactions (guild_id, interaction_id, part)
+        values ($1, $2, $3)
+        on conflict (guild_id, interaction_id, part) do nothing
+        "#,
+        act.guild.to_string(),
+        act.key.to_string(),
+        part,
+    )
+    .execute(db)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// What a part came to; null if nothing was recorded.
+pub(super) async fn find_outcome(
+    db: &mut PgConnection,
+    act: &Act,
+    part: &str,
+) -> sqlx::Result<Value> {
+    sqlx::query_scalar!(
+        r#"
+        select outcome from processed_interactions
+        where guild_id = $1 and interaction_id = $2 and part = $3
+        "#,
+        act.guild.to_string(),
+        act.key.to_string(),
+        part,
+    )
+    .fetch_one(db)
+    .await
+    .map(Option::unwrap_or_default)
+}
+
+/// Records what a part came to.
+pub(super) async fn set_outcome(
+    db: &mut PgConnection,
+    act: &Act,
+    part: &str,
+    outcome: &Value,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        update processed_interactions set outcome = $4
+        where guild_id = $1 and interaction_id = $2 and part = $3
+        "#,
+        act.guild.to_string(),
+        act.key.to_string(),
+        part,
+        outcome,
+    )
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// Deletes what is older than a day on the database's clock, at most 10 000 rows.

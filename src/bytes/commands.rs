@@ -16,7 +16,7 @@ use crate::{Error, Result};
 
 /// The commands of this feature.
 pub(crate) fn commands() -> Vec<poise::Command<App, Error>> {
-    vec![bytes(), daily(), leaderboard()]
+    vec![bytes(), daily(), leaderboard(), super::economy::economy()]
 }
 
 /// Bytes, the currency of this server
@@ -70,6 +70,9 @@ async fn send(
         let reason = reason.map(|reason| reason.replace('\0', " "));
         let reason = reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
         let sent = super::send(&ctx.data().db, &act, &receiver, amount, reason).await?;
+        if sent.promised {
+            ctx.data().outbox.wake();
+        }
         Ok(sent_reply(&act, receiver.id, amount, reason, sent))
     })
     .await;
@@ -113,6 +116,9 @@ async fn daily(ctx: Context<'_>) -> Result<()> {
     answer(ctx, async {
         let act = act(ctx)?;
         let claim = super::claim_daily(&ctx.data().db, &act).await?;
+        if claim.promised {
+            ctx.data().outbox.wake();
+        }
         Ok(Reply::public(daily_embed(act.member.id, &claim)))
     })
     .await;

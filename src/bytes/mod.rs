@@ -6,12 +6,15 @@
 //! same act.
 
 mod commands;
+mod economy;
+pub mod rewards;
 pub mod rules;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use commands::{commands, press};
+pub use rewards::{member_joined, member_left};
 pub use rules::{Account, Refusal, Settings};
 
 use std::fmt;
@@ -32,6 +35,8 @@ pub struct Sent {
     pub balance: i64,
     /// The receiver's bytes after it.
     pub receiver_balance: i64,
+    /// Whether the receiver earned a role by it: the outbox's worker is to be woken.
+    pub promised: bool,
 }
 
 /// A daily that was paid.
@@ -47,6 +52,8 @@ pub struct Claim {
     pub next: DateTime<Utc>,
     /// The next longer streak with a bonus and its multiplier, if there is one.
     pub next_bonus: Option<(i32, i32)>,
+    /// Whether the member earned a role by it: the outbox's worker is to be woken.
+    pub promised: bool,
 }
 
 /// What a change of a balance was for.

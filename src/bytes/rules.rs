@@ -149,6 +149,9 @@ pub enum Refusal {
         "Only members with the Manage Server permission can see somebody else's history. Leave out `member` to see yours."
     )]
     OthersHistory,
+    /// A reward can't be set up so.
+    #[error(transparent)]
+    Reward(#[from] super::rewards::rules::Refusal),
 }
 
 /// Decides whether a member may send `asked` bytes now.

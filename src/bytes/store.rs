@@ -128,7 +128,8 @@ pub(super) async fn transfer(
 ) -> sqlx::Result<Result<Sent, Refusal>> {
     let row = sqlx::query!(
         r#"
-        select outcome as "outcome!", balance as "balance!", receiver_balance, bound, until
+        select
+            outcome as "outcome!", balance as "balance!", receiver_balance, bound, until, promised as "promised!"
         from bytes_transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         "#,
         act.guild.to_string(),
@@ -150,7 +151,7 @@ pub(super) async fn transfer(
     .fetch_one(db)
     .await?;
     Ok(match (row.outcome.as_str(), row.receiver_balance, row.bound, row.until) {
-        ("done", Some(receiver_balance), ..) => Ok(Sent { balance: row.balance, receiver_balance }),
+        ("done", Some(receiver_balance), ..) => Ok(Sent { balance: row.balance, receiver_balance, promised: row.promised }),
         ("above_limit", _, Some(max), _) => Err(Refusal::AboveLimit { max }),
         ("on_cooldown", _, _, Some(until)) => Err(Refusal::OnCooldown { until }),
         ("left", ..) => Err(Refusal::NotAMember),
@@ -166,7 +167,9 @@ pub(super) async fn claim_daily(
 ) -> sqlx::Result<Result<Claim, Refusal>> {
     let row = sqlx::query!(
         r#"
-        select outcome as "outcome!", reward, streak, balance, until, next_length, next_multiplier
+        select
+            outcome as "outcome!", reward, streak, balance, until, next_length, next_multiplier,
+            promised as "promised!"
         from bytes_claim_daily($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         "#,
         act.guild.to_string(),
@@ -189,6 +192,7 @@ pub(super) async fn claim_daily(
             balance,
             next,
             next_bonus: row.next_length.zip(row.next_multiplier),
+            promised: row.promised,
         }),
         ("claimed", .., Some(until)) => Err(Refusal::Claimed { until }),
         (outcome, .., until) => Err(common_refusal(outcome, until)?),

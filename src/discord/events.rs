@@ -1,7 +1,7 @@
 //! What the gateway brings beside commands, a line each.
 
 use poise::serenity_prelude as serenity;
-use serenity::{ComponentInteraction, FullEvent, Interaction, Permissions};
+use serenity::{ComponentInteraction, FullEvent, GuildId, Interaction, Permissions, UserId};
 
 use super::answer::Asked;
 use super::button::Button;
@@ -22,6 +22,12 @@ pub(super) async fn handle(context: poise::FrameworkContext<'_, App, Error>, eve
         FullEvent::Resume { .. } => tracing::info!("Resumed the gateway session"),
         FullEvent::InteractionCreate { interaction: Interaction::Component(press) } => {
             pressed(context, press).await;
+        }
+        FullEvent::GuildMemberRemoval { guild_id, user, .. } => {
+            member_left(context.user_data, *guild_id, user.id).await;
+        }
+        FullEvent::GuildMemberAddition { new_member } => {
+            member_joined(context.user_data, new_member.guild_id, new_member.user.id).await;
         }
         _ => {}
     }
@@ -67,6 +73,26 @@ async fn pressed(context: poise::FrameworkContext<'_, App, Error>, press: &Compo
     let permissions =
         press.member.as_ref().and_then(|member| member.permissions).unwrap_or_default();
     asked.answer(route(app, Press { act, button, permissions })).await;
+}
+
+/// A member who left. An outage of the guild brings no such event.
+async fn member_left(app: &App, guild: GuildId, member: UserId) {
+    let _running = app.running();
+    if let Err(error) = bytes::member_left(&app.db, guild, member).await {
+        tracing::warn!(guild.id = %guild, user.id = %member, %error, "Could not note that a member left");
+    }
+}
+
+/// A member who joined, perhaps again.
+async fn member_joined(app: &App, guild: GuildId, member: UserId) {
+    let _running = app.running();
+    match bytes::member_joined(&app.db, guild, member).await {
+        Ok(true) => app.outbox.wake(),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(guild.id = %guild, user.id = %member, %error, "Could not note that a member joined");
+        }
+    }
 }
 
 /// Which feature serves a button.

@@ -70,7 +70,7 @@ async fn a_starting_balance_of_nothing_leaves_no_ledger_row_and_comes_once(pool:
 async fn a_transfer_moves_bytes_and_counts_on_both_sides(pool: PgPool) {
     let sent = send(&database(&pool), &act(1, noon(1), 0), &person(2), 60, Some("for tea")).await;
 
-    assert_eq!(sent.expect("allowed"), Sent { balance: 40, receiver_balance: 60 });
+    assert_eq!(sent.expect("allowed"), Sent { balance: 40, receiver_balance: 60, promised: false });
     let (giver, receiver) =
         (account(&pool, 1).await.expect("there"), account(&pool, 2).await.expect("there"));
     assert_eq!((giver.total_sent, giver.total_received), (60, 0));
