@@ -280,7 +280,11 @@ impl Dialler {
 
     /// Runs a client to its end. If Discord refuses its privileged intents, the bot goes on without
     /// them.
-    async fn dial(self, mut client: Client, shards: watch::Sender<Arc<ShardManager>>) -> StartError {
+    async fn dial(
+        self,
+        mut client: Client,
+        shards: watch::Sender<Arc<ShardManager>>,
+    ) -> StartError {
         loop {
             let ended = client.start().await;
             let granted = self.app.intents.granted();

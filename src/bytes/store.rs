@@ -151,7 +151,9 @@ pub(super) async fn transfer(
     .fetch_one(db)
     .await?;
     Ok(match (row.outcome.as_str(), row.receiver_balance, row.bound, row.until) {
-        ("done", Some(receiver_balance), ..) => Ok(Sent { balance: row.balance, receiver_balance, promised: row.promised }),
+        ("done", Some(receiver_balance), ..) => {
+            Ok(Sent { balance: row.balance, receiver_balance, promised: row.promised })
+        }
         ("above_limit", _, Some(max), _) => Err(Refusal::AboveLimit { max }),
         ("on_cooldown", _, _, Some(until)) => Err(Refusal::OnCooldown { until }),
         ("left", ..) => Err(Refusal::NotAMember),

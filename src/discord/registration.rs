@@ -131,7 +131,8 @@ mod tests {
         assert!(read(&returned()));
         let change = |path: &str, value: Value| {
             let mut commands = returned();
-            *commands[2].pointer_mut(path).expect(path) = value;
+            let bytes = commands.iter_mut().find(|command| command["name"] == "bytes");
+            *bytes.expect("there").pointer_mut(path).expect(path) = value;
             read(&commands)
         };
         assert!(!change("/description", "Other words".into()));

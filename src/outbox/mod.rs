@@ -153,10 +153,7 @@ pub async fn put_missing(
 /// # Errors
 ///
 /// If Postgres fails.
-pub async fn tell_failures(
-    connection: &mut PgConnection,
-    act: &Act,
-) -> sqlx::Result<Vec<Failure>> {
+pub async fn tell_failures(connection: &mut PgConnection, act: &Act) -> sqlx::Result<Vec<Failure>> {
     // A second delivery, whose answer nobody may see, tells nothing new.
     if act::begin(connection, act, "failures").await?.is_none() {
         store::mark_told(connection, act).await?;

@@ -6,6 +6,7 @@ mod command_line;
 mod crash;
 mod gateway;
 mod outage;
+mod rewards;
 mod stage;
 mod start;
 mod wire;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use poise::serenity_prelude as serenity;
 use serde_json::Value;
 use serenity::{
-    AutocompleteChoice, CreateAutocompleteResponse, CreateEmbed, GatewayIntents, GuildId, LightMethod, Request, RoleId, Route,
-    UserId,
+    AutocompleteChoice, CreateAutocompleteResponse, CreateEmbed, GatewayIntents, GuildId,
+    LightMethod, Request, RoleId, Route, UserId,
 };
 use tokio::time::timeout;
 
@@ -129,10 +129,10 @@ async fn choices(ctx: Context<'_>, partial: &str) -> Vec<AutocompleteChoice> {
     let listed = timeout(CHOICES, Box::pin(super::list(&ctx.data().db, guild))).await;
     // Without choices an id can still be typed.
     let Ok(Ok(rewards)) = listed else { return Vec::new() };
-    let names: BTreeMap<RoleId, String> = ctx.serenity_context().cache.guild(guild).map_or_else(
-        BTreeMap::new,
-        |guild| guild.roles.iter().map(|(id, role)| (*id, role.name.clone())).collect(),
-    );
+    let names: BTreeMap<RoleId, String> =
+        ctx.serenity_context().cache.guild(guild).map_or_else(BTreeMap::new, |guild| {
+            guild.roles.iter().map(|(id, role)| (*id, role.name.clone())).collect()
+        });
     let wanted = partial.to_lowercase();
     rewards
         .iter()
@@ -263,11 +263,8 @@ fn added_reply(role: RoleId, received: i64, added: &Added) -> Reply {
         _ => {}
     }
     let members = counted(added.members, "member");
-    let (have, get, lose) = if added.members == 1 {
-        ("has", "gets", "loses")
-    } else {
-        ("have", "get", "lose")
-    };
+    let (have, get, lose) =
+        if added.members == 1 { ("has", "gets", "loses") } else { ("have", "get", "lose") };
     match added.before {
         _ if added.members == 0 => text.push('.'),
         Some(before) if before < received => {

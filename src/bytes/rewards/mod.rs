@@ -72,7 +72,9 @@ impl Sweep {
             "since": self.since,
             "after": self.after,
         });
-        (format!("reward:{}", self.role), detail)
+        // What is to come later must hold nothing up.
+        let kind = if self.since.is_some() { "late_reward" } else { "reward" };
+        (format!("{kind}:{}", self.role), detail)
     }
 
     fn read(detail: &Value) -> Option<Self> {
@@ -325,10 +327,8 @@ async fn promise_differences(
 ///
 /// As [`Database::settle`].
 pub async fn member_left(db: &Database, guild: GuildId, member: UserId) -> Result<()> {
-    db.settle(
-        |mut connection| async move { store::set_left(&mut connection, guild, member).await },
-    )
-    .await
+    db.settle(|mut connection| async move { store::set_left(&mut connection, guild, member).await })
+        .await
 }
 
 /// Notes that a member has joined the guild, and promises the roles that they earned when they were

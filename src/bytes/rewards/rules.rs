@@ -88,7 +88,9 @@ pub enum Refusal {
     #[error("The role {0} no longer exists. Remove it with `/economy reward remove`.")]
     Gone(RoleId),
     /// There are as many as can be.
-    #[error("A server has at most 25 reward roles. Remove one with `/economy reward remove` first.")]
+    #[error(
+        "A server has at most 25 reward roles. Remove one with `/economy reward remove` first."
+    )]
     TooMany,
     /// It's no reward.
     #[error("That role is no reward here. Pick one from the list that `role` offers.")]
@@ -155,7 +157,11 @@ pub enum Due {
 pub fn due(standing: Standing) -> Due {
     match standing.threshold {
         Some(threshold) if !standing.left => {
-            if standing.received >= threshold { Due::Give(threshold) } else { Due::Take(threshold) }
+            if standing.received >= threshold {
+                Due::Give(threshold)
+            } else {
+                Due::Take(threshold)
+            }
         }
         _ => Due::Nothing,
     }

@@ -173,11 +173,7 @@ pub(super) async fn find_standing(
     )
     .fetch_one(db)
     .await?;
-    Ok(Standing {
-        threshold: row.threshold,
-        received: row.received.unwrap_or(0),
-        left: row.left,
-    })
+    Ok(Standing { threshold: row.threshold, received: row.received.unwrap_or(0), left: row.left })
 }
 
 /// Notes that a member has left, if they have an account.
