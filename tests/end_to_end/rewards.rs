@@ -21,8 +21,15 @@ async fn open(pool: PgPool) -> (Stage, Id) {
     (stage, role)
 }
 
-/// Makes a role a reward, as the owner types it.
+/// Makes a role a reward, and waits until it has reached who passed it already.
 async fn reward(stage: &Stage, role: Id, received: i64) -> String {
+    let said = set_reward(stage, role, received).await;
+    until_settled(stage).await;
+    said
+}
+
+/// Makes a role a reward, as the owner types it.
+async fn set_reward(stage: &Stage, role: Id, received: i64) -> String {
     let line = format!("/economy reward add role:{role} received:{received}");
     ask(&stage.olga, &line).await.text()
 }
@@ -439,7 +446,7 @@ async fn only_a_role_that_bytes_may_buy_and_the_bot_can_give_becomes_a_reward(po
     }
     for n in 0..25 {
         let role = guild.add_role(&format!("role {n}"), 0, 1);
-        reward(&stage, role, 1_000 + n).await;
+        set_reward(&stage, role, 1_000 + n).await;
     }
     let refused = ask(olga, &format!("/economy reward add role:{role} received:5")).await;
     assert_refused(&refused, "at most 25 reward roles");
@@ -494,7 +501,7 @@ async fn the_gate_lets_thirty_a_second_through_and_answers_go_past_it(pool: PgPo
     for reader in &crowd {
         stage.grant(reader, 10).await;
     }
-    reward(&stage, role, 10).await;
+    set_reward(&stage, role, 10).await;
 
     let mut slowest = Duration::ZERO;
     until("all have it", async || {
@@ -530,7 +537,7 @@ async fn a_guild_whose_limit_is_used_up_is_not_asked_in_vain(pool: PgPool) {
     let elsewhere = other.add_role("Writer", 0, 1);
     let otto = other.owner();
     ask(&otto, &format!("/economy reward add role:{elsewhere} received:5")).await;
-    reward(&stage, role, 10).await;
+    set_reward(&stage, role, 10).await;
     // Ten in ten seconds are let through here, and others don't wait for it.
     until("the first ten have it", async || role_requests(&stage.discord).len() >= 10).await;
     let asked = Instant::now();

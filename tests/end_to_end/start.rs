@@ -70,11 +70,11 @@ async fn commands_go_to_one_guild_when_one_is_named_and_to_all_otherwise(pool: P
         .await
         .expect("starts");
     bot.stop().await;
-    assert_eq!((named(guild.id).len(), named(other.id).len()), (3, 0));
+    assert_eq!((named(guild.id).len(), named(other.id).len()), (4, 0));
 
     let bot = start(&discord, &folder, &[("DATABASE_URL", &url)]).await.expect("starts");
     bot.stop().await;
-    assert_eq!(named(other.id), ["bytes", "daily", "leaderboard"]);
+    assert_eq!(named(other.id), ["bytes", "daily", "leaderboard", "economy"]);
 }
 
 #[sqlx::test]
