@@ -1,6 +1,7 @@
 //! Requests of the bot's own accord, through the gate. serenity's own calls hide what they must
 //! obey: with its limiter it sleeps inside them, without it `Retry-After` is gone.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,7 +198,8 @@ fn encoded(reason: &str) -> String {
         match byte {
             b'%' => header.push_str("%25"),
             b' '..=b'~' => header.push(char::from(byte)),
-            _ => header.push_str(&format!("%{byte:02X}")),
+            // Writing to a String can't fail.
+            _ => write!(header, "%{byte:02X}").expect("infallible"),
         }
     }
     header

@@ -47,6 +47,7 @@ pub(crate) async fn run<F>(
     let mut running = JoinSet::new();
     let mut agenda = Agenda::default();
     let mut away = Away::default();
+    let mut troubled = false;
     loop {
         let now = Instant::now();
         let free = AT_ONCE - running.len();
@@ -71,7 +72,10 @@ pub(crate) async fn run<F>(
             _ = stop.wait_for(|stop| *stop) => break,
             () = outbox.promised.notified(), if away.since.is_none() => {}
             Some(ended) = running.join_next() => match ended {
-                Ok(ended) => agenda.note(ended),
+                Ok(ended) => {
+                    tell_change(&mut troubled, &ended);
+                    agenda.note(ended);
+                }
                 Err(error) => tracing::error!(%error, "The outbox lost track of a promise"),
             },
             () = sleep_until(next) => {}
@@ -103,6 +107,23 @@ struct Ended {
     again: Option<Instant>,
     /// What is not to be claimed before then.
     held: Option<String>,
+    /// Whether it was done; why not yet, where it was tried.
+    done: Result<(), Option<String>>,
+}
+
+/// Says once that what is promised can't be done, however much of it there is, and once that it can.
+fn tell_change(troubled: &mut bool, ended: &Ended) {
+    match &ended.done {
+        Ok(()) if *troubled => {
+            tracing::info!("What was promised is done again");
+            *troubled = false;
+        }
+        Err(Some(error)) if !*troubled => {
+            tracing::warn!(error, "Could not do what was promised, trying again");
+            *troubled = true;
+        }
+        _ => {}
+    }
 }
 
 /// Carries one promise out, which was claimed `at`, and records how it ended.
@@ -124,10 +145,10 @@ async fn finish(
         Err(Trouble::Later(after)) => (Some(*after), promise.attempts.saturating_add(1)),
         Err(Trouble::Passing(error)) => {
             let after = backoff(promise.attempts);
-            tracing::warn!(
+            tracing::debug!(
                 guild.id = %promise.guild, effect = promise.effect, target = promise.target,
                 attempts = promise.attempts, after_ms = after.as_millis(), error,
-                "Could not do what was promised, trying again later"
+                "Could not do what was promised"
             );
             (Some(after), promise.attempts.saturating_add(1))
         }
@@ -165,7 +186,12 @@ async fn finish(
     }
     let again = again.map(|after| Instant::now() + after);
     let limited = matches!(result, Err(Trouble::Held(_) | Trouble::Later(_)));
-    Ended { again, held: limited.then(|| promise.kind()) }
+    let done = match result {
+        Err(Trouble::Passing(error)) => Err(Some(error)),
+        Err(Trouble::Held(_) | Trouble::Later(_)) => Err(None),
+        Ok(()) | Err(Trouble::Refused(_)) => Ok(()),
+    };
+    Ended { again, held: limited.then(|| promise.kind()), done }
 }
 
 /// The pause after so many failed attempts and one more, a quarter shorter or longer.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use sandbox::{Discord, Fault, Id, Member, Request, permissions};
-use sqlx::PgPool;
+use sandbox::{Discord, Fault, Id, Member, Request, intents, permissions};
+use sqlx::{ConnectOptions, PgPool};
 
 use crate::crash::Program;
-use crate::stage::{Stage, ask, assert_refused, new_session, session_ids, typed, until};
+use crate::stage::{Stage, ask, assert_refused, new_session, session_ids, start, typed, until};
 
 const ROLES: &str = "/guilds/*/members/*/roles/*";
 const UNKNOWN_MEMBER: u64 = 10_007;
@@ -353,24 +353,22 @@ async fn who_leaves_is_remembered_and_who_comes_back_gets_back_what_they_earned(
 #[sqlx::test]
 async fn who_is_found_to_have_left_is_noted_and_a_manager_told(pool: PgPool) {
     let (stage, role) = open(pool).await;
+    go_on_without_the_members_intent(&stage).await;
     reward(&stage, role, 10).await;
     stage.discord.fail("PUT", ROLES, Fault::status(500).once());
     ask(&stage.ada, "/bytes send member:bob amount:10").await;
     until("the first try failed", async || !role_requests(&stage.discord).is_empty()).await;
-    // As while the bot was away: it hears nothing of the leave.
     stage.guild.remove_member(&stage.bob);
-    stage.sql("update bytes_balances set left_at = null").await;
-    until("the leave was noticed, and forgotten again", async || {
-        stage.sql("update bytes_balances set left_at = null").await;
+    until("the refusal stands", async || {
         stage.is("select count(*) = 1 from outbox where failure is not null").await
     })
     .await;
 
-    until("it's noted", async || {
-        ask(&stage.olga, "/economy repair").await;
-        true
-    })
-    .await;
+    assert!(stage.is("select count(*) = 1 from bytes_balances where left_at is not null").await);
+    let told = ask(&stage.olga, "/economy repair").await.text();
+    let words =
+        format!("<@&{role}> could not be given to <@{}>: they are not here any more", stage.bob.id);
+    assert!(told.contains(&words), "{told}");
     stage.close_refused(&[UNKNOWN_MEMBER]).await;
 }
 
@@ -552,21 +550,30 @@ async fn a_guild_whose_limit_is_used_up_is_not_asked_in_vain(pool: PgPool) {
     stage.bot.stop().await;
 }
 
-#[sqlx::test]
-async fn a_switch_that_is_off_or_switched_off_costs_what_needs_it_and_no_more(pool: PgPool) {
-    let (stage, role) = open(pool).await;
-    let granted = |discord: &Discord| {
-        let sessions = discord.sessions();
-        sessions.iter().rev().find(|one| one.connected).map(|one| one.intents & 2 != 0)
-    };
-    assert_eq!(granted(&stage.discord), Some(true));
+/// Switches the intent off in the portal, and lets the gateway tell the bot so.
+async fn go_on_without_the_members_intent(stage: &Stage) {
     stage.discord.configure_application(|settings| settings.guild_members_intent = false);
-
     let before = session_ids(&stage.discord);
     stage.discord.close_gateway(4014);
     new_session(&stage.discord, &before).await;
+}
 
-    assert_eq!(granted(&stage.discord), Some(false));
+#[sqlx::test]
+async fn a_switch_that_is_switched_off_costs_what_needs_it_and_no_more(pool: PgPool) {
+    let (stage, role) = open(pool).await;
+    let granted = || {
+        let sessions = stage.discord.sessions();
+        sessions
+            .iter()
+            .rev()
+            .find(|one| one.connected)
+            .map(|one| one.intents & intents::GUILD_MEMBERS != 0)
+    };
+    assert_eq!(granted(), Some(true));
+
+    go_on_without_the_members_intent(&stage).await;
+
+    assert_eq!(granted(), Some(false));
     let said = reward(&stage, role, 10).await;
     assert!(said.contains("10 bytes"), "{said}");
     ask(&stage.ada, "/bytes send member:bob amount:10").await;
@@ -574,6 +581,22 @@ async fn a_switch_that_is_off_or_switched_off_costs_what_needs_it_and_no_more(po
     let said = ask(&stage.olga, "/economy repair").await.text();
     assert!(said.contains("Server Members Intent switched off"), "{said}");
     stage.close().await;
+}
+
+#[sqlx::test]
+async fn a_switch_that_was_never_on_is_not_asked_for(pool: PgPool) {
+    let url = pool.connect_options().to_url_lossy().to_string();
+    let discord = Discord::start().await.expect("a port is free");
+    let ada = discord.add_guild("The Reading Room", "olga").add_member("ada");
+    let folder = tempfile::TempDir::new().expect("a folder");
+
+    let bot = start(&discord, &folder, &[("DATABASE_URL", &url)]).await.expect("starts");
+
+    let sessions = discord.sessions();
+    assert_eq!(sessions.len(), 1, "no try that the gateway would refuse");
+    assert_eq!(sessions[0].intents & intents::GUILD_MEMBERS, 0);
+    assert!(ask(&ada, "/daily").await.text().contains("10 bytes"));
+    bot.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -591,7 +614,7 @@ async fn killed_between_commit_and_role_it_ends_with_the_roles_that_the_database
 
     for round in 0..6 {
         // Discord takes its time over it, and the process is killed meanwhile.
-        program.discord.fail("PUT", ROLES, Fault::delay(Duration::from_secs(60)));
+        program.discord.fail("PUT", ROLES, Fault::delay(Duration::from_mins(1)));
         typed(&ada, "/bytes send member:bob amount:10").answer().await;
         if round % 2 == 0 {
             let asked = role_requests(&program.discord).len();

@@ -9,7 +9,7 @@ use poise::serenity_prelude as serenity;
 use serde_json::Value;
 use serenity::{
     AutocompleteChoice, CreateAutocompleteResponse, CreateEmbed, GatewayIntents, GuildId,
-    LightMethod, Request, RoleId, Route, UserId,
+    LightMethod, Request, RoleId, Route,
 };
 use tokio::time::timeout;
 
@@ -22,8 +22,6 @@ use crate::discord::text::{amount, counted};
 use crate::discord::{Context, act, answer};
 use crate::outbox::Failure;
 
-/// The largest whole number that Discord passes on.
-const LARGEST: i64 = 9_007_199_254_740_991;
 /// Members of one request: Discord's limit.
 const PAGE: usize = 1_000;
 /// How long the members may take to list; an interaction can be answered for 15 minutes.
@@ -45,6 +43,7 @@ async fn add(
     ctx: Context<'_>,
     #[description = "The role; below mine, without a moderator's permissions"] role: serenity::Role,
     #[description = "How many bytes a member must have received in all"]
+    // The largest whole number that Discord passes on.
     #[min = 1]
     #[max = 9_007_199_254_740_991_i64]
     received: i64,
@@ -52,8 +51,7 @@ async fn add(
     answer(ctx, async {
         let act = act(ctx)?;
         check_manager(ctx)?;
-        let received = received.clamp(1, LARGEST);
-        let guild = Seen::of(ctx, act.guild).await?;
+        let guild = Seen::of(ctx, act.guild).ok_or_else(|| refused(Refusal::NotSeenYet))?;
         check_reward_role(&seen_role(&role), &guild.bot).map_err(refused)?;
         let added = super::add(&ctx.data().db, &act, role.id, received).await?;
         ctx.data().outbox.wake();
@@ -95,7 +93,7 @@ pub(in crate::bytes) async fn repair(ctx: Context<'_>) -> Result<()> {
         check_manager(ctx)?;
         let app = ctx.data();
         let rewards = super::list(&app.db, act.guild).await?;
-        let guild = Seen::of(ctx, act.guild).await?;
+        let guild = Seen::of(ctx, act.guild).ok_or_else(|| refused(Refusal::NotSeenYet))?;
         let (mut roles, mut stuck) = (Vec::new(), Vec::new());
         for &role in rewards.keys() {
             let found = guild.roles.get(&role).ok_or(Refusal::Gone(role));
@@ -156,7 +154,7 @@ fn refused(refusal: Refusal) -> crate::Error {
 /// The permission of the command's default, checked here too: a guild can open the command.
 fn check_manager(ctx: Context<'_>) -> Result<()> {
     let permissions = ctx.interaction.member.as_ref().and_then(|member| member.permissions);
-    let manages = permissions.is_some_and(serenity::Permissions::manage_guild);
+    let manages = permissions.is_some_and(|has| has.manage_guild() || has.administrator());
     if manages { Ok(()) } else { Err(refused(Refusal::NotAManager)) }
 }
 
@@ -167,24 +165,14 @@ struct Seen {
 }
 
 impl Seen {
-    /// As the gateway told; the bot's own member is asked for where it didn't.
-    async fn of(ctx: Context<'_>, guild: GuildId) -> Result<Self> {
-        let bot = ctx.data().bot.id;
-        let (roles, own) = {
-            let cache = &ctx.serenity_context().cache;
-            let Some(guild) = cache.guild(guild) else {
-                return Err(refused(Refusal::NotSeenYet));
-            };
-            let roles: BTreeMap<RoleId, Role> =
-                guild.roles.iter().map(|(&id, role)| (id, seen_role(role))).collect();
-            (roles, guild.members.get(&bot).map(|member| member.roles.clone()))
-        };
-        let own = match own {
-            Some(own) => own,
-            None => list_own_roles(&ctx.data().rest, guild, bot).await?,
-        };
-        let own = roles.values().filter(|role| role.is_everyone || own.contains(&role.id));
-        Ok(Self { bot: own.cloned().collect(), roles })
+    /// As the gateway told: the bot's own member is among what it tells of a guild.
+    fn of(ctx: Context<'_>, guild: GuildId) -> Option<Self> {
+        let guild = ctx.serenity_context().cache.guild(guild)?;
+        let own = &guild.members.get(&ctx.data().bot.id)?.roles;
+        let roles: BTreeMap<RoleId, Role> =
+            guild.roles.iter().map(|(&id, role)| (id, seen_role(role))).collect();
+        let bot = roles.values().filter(|role| role.is_everyone || own.contains(&role.id));
+        Some(Self { bot: bot.cloned().collect(), roles })
     }
 }
 
@@ -195,17 +183,6 @@ fn seen_role(role: &serenity::Role) -> Role {
         managed: role.managed,
         position: role.position,
         permissions: role.permissions,
-    }
-}
-
-async fn list_own_roles(rest: &Rest, guild: GuildId, bot: UserId) -> Result<Vec<RoleId>> {
-    let route = Route::GuildMember { guild_id: guild, user_id: bot };
-    match rest.call(Request::new(route, LightMethod::Get)).await {
-        Ok(member) => Ok(read_roles(&member)),
-        Err(error) => {
-            tracing::warn!(guild.id = %guild, %error, "Could not ask for the bot's own roles");
-            Err(refused(Refusal::NotSeenYet))
-        }
     }
 }
 
