@@ -128,3 +128,22 @@ pub fn invite_link(application: ApplicationId) -> String {
         permissions().bits()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_intent_whose_switch_is_off_is_not_asked_for_and_its_part_is_named() {
+        let on = ApplicationFlags::GATEWAY_GUILD_MEMBERS;
+        let limited = ApplicationFlags::GATEWAY_GUILD_MEMBERS_LIMITED;
+        let off = allowed_intents(ApplicationFlags::empty());
+
+        assert_eq!((allowed_intents(on), allowed_intents(limited)), (intents(), intents()));
+        assert_eq!(intents() - off, intents() & GatewayIntents::privileged());
+        assert!(missing_switches(intents()).is_empty());
+        let parts: Vec<_> =
+            missing_switches(off).iter().map(|(switch, need)| (*switch, need.part)).collect();
+        assert_eq!(parts, [("Server Members Intent", "Members who leave and join")]);
+    }
+}

@@ -272,4 +272,17 @@ mod tests {
         let pauses: std::collections::HashSet<_> = (0..50).map(|_| backoff(3)).collect();
         assert!(pauses.len() > 10, "{pauses:?}");
     }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_looked_for_ever_more_seldom() {
+        let mut away = Away::default();
+        let mut pauses = || {
+            let next = away.next(&sqlx::Error::PoolTimedOut);
+            next.saturating_duration_since(Instant::now()).as_secs_f64().round()
+        };
+
+        assert_eq!([(); 6].map(|()| pauses()), [1.0, 2.0, 4.0, 8.0, 15.0, 15.0]);
+        away.ended();
+        assert!(away.since.is_none() && away.pause.is_zero());
+    }
 }
