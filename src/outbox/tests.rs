@@ -361,3 +361,44 @@ async fn failures_are_forgotten_a_month_after_they_were_told(pool: PgPool) {
         .expect("readable");
     assert_eq!((forgotten, left.join(", ").as_str()), (2, "to be done, told lately, untold"));
 }
+
+#[sqlx::test]
+async fn each_constraint_of_the_table_refuses_what_its_name_says(pool: PgPool) {
+    for (columns, values, name) in [
+        ("guild_id", "'x'", "ck_snowflake_digits"),
+        ("attempts", "-1", "ck_outbox_attempts"),
+        ("detail", "'[]'", "ck_outbox_detail"),
+        ("claimed_by", "gen_random_uuid()", "ck_outbox_claim"),
+        ("claimed_until", "now()", "ck_outbox_claim"),
+        ("told_key", "'5'", "ck_outbox_told"),
+        ("told_key, failure", "'x', 'f'", "ck_snowflake_digits"),
+    ] {
+        let guild = if columns == "guild_id" { "" } else { "guild_id, " };
+        let one = if columns == "guild_id" { "" } else { "'1', " };
+        let sql = format!(
+            "insert into outbox ({guild}target, effect, {columns}) values ({one}'t', 'e', {values})"
+        );
+        let error = sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&pool).await.expect_err(name);
+        let error = error.into_database_error().expect("of the database");
+        assert_eq!(error.constraint(), Some(name), "{columns}");
+    }
+}
+
+#[sqlx::test]
+async fn a_detail_reads_back_as_it_was_written(pool: PgPool) {
+    let detail =
+        json!({ "role": u64::MAX.to_string(), "text": "a \"b\" 🐉", "list": [1, null, -5] });
+    promise(&pool, "member:1", detail.clone()).await;
+    let log = Log::default();
+    let noted = Arc::clone(&log);
+    let worker = Worker::start(&pool, move |promise| {
+        note(&noted, &promise);
+        async { Ok(()) }
+    });
+    until(&pool, "select count(*) = 0 from outbox").await;
+    worker.stop().await;
+
+    let promise = &seen(&log)[0].1;
+    assert_eq!((promise.guild, promise.effect.as_str()), (GUILD, "test"));
+    assert_eq!(promise.detail, detail);
+}

@@ -7,6 +7,8 @@
 pub(super) mod commands;
 pub mod rules;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -376,8 +378,8 @@ fn from_database(error: &Error) -> Trouble {
     Trouble::Passing(error.to_string())
 }
 
-/// Makes one member's role what the database says now.
-async fn carry_out_role(db: &Database, rest: &Rest, promise: &Promise) -> Result<(), Trouble> {
+/// Whose role a promise is about, and what the database says of it now.
+async fn look(db: &Database, promise: &Promise) -> Result<(UserId, RoleId, Due), Trouble> {
     let guild = promise.guild;
     let member = promise.target.strip_prefix("member:").and_then(|id| id.parse().ok());
     let member = member.map(|id: NonZeroU64| UserId::from(id));
@@ -389,7 +391,14 @@ async fn carry_out_role(db: &Database, rest: &Rest, promise: &Promise) -> Result
         })
         .await
         .map_err(|error| from_database(&error))?;
-    let (method, reason, what) = match rules::due(standing) {
+    Ok((member, role, rules::due(standing)))
+}
+
+/// Makes one member's role what the database says now.
+async fn carry_out_role(db: &Database, rest: &Rest, promise: &Promise) -> Result<(), Trouble> {
+    let guild = promise.guild;
+    let (member, role, due) = look(db, promise).await?;
+    let (method, reason, what) = match due {
         Due::Nothing => return Ok(()),
         Due::Give(threshold) => {
             (LightMethod::Put, format!("Reached {}", amount(threshold)), "could not be given to")
