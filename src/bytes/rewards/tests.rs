@@ -53,7 +53,7 @@ async fn carry_out_on(db: Database, holding: Holding, promise: Promise) -> Resul
     }
     let (member, role, due) = look(&db, &promise).await?;
     assert_eq!(role, ROLE_ID);
-    sleep(Duration::from_millis(promise.number.unsigned_abs() * 7 % 11)).await;
+    sleep(Duration::from_millis(promise.number.unsigned_abs() * 23 % 61)).await;
     match due {
         Due::Nothing => {}
         Due::Give(_) => drop(holding.lock().expect("no panic").insert(member)),
@@ -64,6 +64,18 @@ async fn carry_out_on(db: Database, holding: Holding, promise: Promise) -> Resul
         return Err(Trouble::Later(Duration::from_millis(20)));
     }
     Ok(())
+}
+
+/// Who has received what earns the role now.
+async fn earners(pool: &PgPool) -> BTreeSet<UserId> {
+    let earned: Vec<String> = sqlx::query_scalar(
+        "select user_id::text from bytes_balances, bytes_configs \
+         where total_received >= (role_rewards ->> '77')::bigint",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("readable");
+    earned.iter().map(|id| UserId::new(id.parse().expect("an id"))).collect()
 }
 
 #[sqlx::test]
@@ -101,10 +113,11 @@ async fn whatever_races_in_the_end_each_member_has_the_role_that_the_database_sa
     for giver in 1..=MEMBERS {
         let db = db.clone();
         acting.spawn(async move {
-            for n in 0..40 {
-                let receiver = (giver + n % (MEMBERS - 1)) % MEMBERS + 1;
+            for n in 0..60 {
+                // The fourth receives four times as much as the first.
+                let receiver = n % MEMBERS + 1;
                 if receiver != giver {
-                    let amount = i64::try_from(1 + n % 5).expect("small");
+                    let amount = i64::try_from(receiver).expect("small");
                     let (act, receiver) = (act(giver, n), person(receiver));
                     crate::bytes::send(&db, &act, &receiver, amount, None).await.expect("sent");
                 }
@@ -113,7 +126,7 @@ async fn whatever_races_in_the_end_each_member_has_the_role_that_the_database_sa
     }
     let managing = db.clone();
     acting.spawn(async move {
-        for (n, threshold) in [40, 10, 90, 25, 60, 5, 80, 30, 70, 45].into_iter().enumerate() {
+        for (n, threshold) in [9, 70, 4, 120, 15, 90, 2, 150, 20, 110].into_iter().enumerate() {
             let n = u64::try_from(n).expect("small");
             add(&managing, &act(50, n), ROLE_ID, threshold).await.expect("added");
             sleep(Duration::from_millis(15)).await;
@@ -123,16 +136,21 @@ async fn whatever_races_in_the_end_each_member_has_the_role_that_the_database_sa
     acting.join_all().await;
     sql(&pool, "update outbox set due_at = now()").await;
     until(&pool, "select count(*) = 0 from outbox").await;
+    let earned = earners(&pool).await;
+    assert_eq!(earned.len(), 2, "the third and the fourth");
+    assert_eq!(*holding.lock().expect("no panic"), earned);
 
-    let earned: Vec<String> = sqlx::query_scalar(
-        "select user_id::text from bytes_balances, bytes_configs \
-         where total_received >= (role_rewards ->> '77')::bigint",
-    )
-    .fetch_all(&pool)
-    .await
-    .expect("readable");
-    let earned: BTreeSet<UserId> =
-        earned.iter().map(|id| UserId::new(id.parse().expect("an id"))).collect();
+    // And the thresholds alone, faster than Discord: what comes late must not win, and nothing that
+    // would mend it comes later.
+    for n in 10..50 {
+        let threshold = if n % 2 == 0 { 1 } else { 160 };
+        add(&db, &act(50, n), ROLE_ID, threshold).await.expect("added");
+        sleep(Duration::from_millis(4)).await;
+    }
+    sql(&pool, "delete from outbox where target like 'late_reward:%'").await;
+    until(&pool, "select count(*) = 0 from outbox").await;
+    let earned = earners(&pool).await;
+    assert_eq!(earned.len(), 1, "the fourth alone");
     assert_eq!(*holding.lock().expect("no panic"), earned);
     drop(stops);
     workers.abort_all();
