@@ -207,7 +207,52 @@ fn encoded(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use poise::serenity_prelude::GuildId;
+    use sandbox::Fault;
+
     use super::*;
+
+    #[tokio::test]
+    async fn each_way_to_fail_is_told_apart() {
+        let discord = sandbox::Discord::start().await.expect("a port is free");
+        let guild = GuildId::new(discord.add_guild("The Reading Room", "olga").id);
+        let proxy = discord.url().parse().expect("an address");
+        let rest = Rest::new(&Secret::new(discord.token()), Some(&proxy), 50).expect("TLS");
+        let ask = async |fault: Option<Fault>| {
+            if let Some(fault) = fault {
+                discord.fail("GET", "/guilds/*", fault.once());
+            }
+            rest.call(Request::new(Route::Guild { guild_id: guild }, LightMethod::Get)).await
+        };
+
+        assert_eq!(ask(None).await.expect("there")["name"], "The Reading Room");
+        for passing in [Fault::status(500), Fault::status(401), Fault::status(408), Fault::lost()] {
+            let failed = ask(Some(passing.clone())).await;
+            assert!(matches!(failed, Err(RestError::Failed(_))), "{passing:?}: {failed:?}");
+        }
+        let fault = Fault { code: 50_013, message: "No".to_owned(), ..Fault::status(403) };
+        assert_eq!(
+            ask(Some(fault)).await,
+            Err(RestError::Refused { status: 403, code: 50_013, message: "No".to_owned() })
+        );
+        let limited = ask(Some(Fault::rate_limited(1.5, false))).await;
+        // The header is in whole seconds, and the longer one is obeyed.
+        assert_eq!(limited, Err(RestError::Limited { after: Duration::from_secs(2) }));
+        let held = ask(None).await;
+        assert!(matches!(held, Err(RestError::Held { .. })), "{held:?}");
+        assert_eq!(rest.paused_until(), None);
+        let request = Request::new(Route::Guild { guild_id: guild }, LightMethod::Get);
+        let before = Instant::now();
+        rest.call_patiently(&request).await.expect("waits");
+        assert!(before.elapsed() > Duration::from_millis(1_500), "{:?}", before.elapsed());
+
+        ask(Some(Fault::rate_limited(1.0, true))).await.expect_err("limited");
+        assert!(rest.paused_until().is_some());
+        let elsewhere = Request::new(Route::Gateway, LightMethod::Get);
+        let held = rest.call(elsewhere.clone()).await;
+        assert!(matches!(held, Err(RestError::Held { .. })), "everywhere: {held:?}");
+        rest.call_patiently(&elsewhere).await.expect("waits");
+    }
 
     #[test]
     fn a_reason_is_readable_where_it_can_be_and_encoded_where_it_must() {

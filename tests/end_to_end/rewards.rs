@@ -210,7 +210,7 @@ async fn a_lost_answer_is_asked_for_again_and_does_no_harm(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_limit_is_waited_out_to_the_second_and_holds_up_nobody_elsewhere(pool: PgPool) {
+async fn a_limit_is_waited_out_to_the_second(pool: PgPool) {
     let (stage, role) = open(pool).await;
     reward(&stage, role, 10).await;
     let path = format!("/guilds/{}/members/{}/roles/*", stage.guild.id, stage.bob.id);
@@ -550,6 +550,30 @@ async fn a_guild_whose_limit_is_used_up_is_not_asked_in_vain(pool: PgPool) {
     let limited = role_requests(&stage.discord).iter().filter(|one| one.status == 429).count();
     assert!(limited <= 2, "{limited} requests were limited");
     stage.bot.stop().await;
+}
+
+#[sqlx::test]
+async fn a_stop_lets_a_role_change_that_runs_end_and_leaves_no_claim(pool: PgPool) {
+    let (stage, role) = open(pool.clone()).await;
+    reward(&stage, role, 10).await;
+    stage.discord.fail("PUT", ROLES, Fault::delay(Duration::from_millis(1_500)));
+    ask(&stage.ada, "/bytes send member:bob amount:10").await;
+    until("Discord is asked", async || !role_requests(&stage.discord).is_empty()).await;
+    let Stage { discord, guild, bob, bot, .. } = stage;
+
+    let asked = Instant::now();
+    bot.stop().await;
+
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert!(guild.roles_of(&bob).contains(&role), "it ended");
+    assert_eq!(role_requests(&discord).len(), 1);
+    let claimed: i64 = sqlx::query_scalar(
+        "select count(*) from outbox where effect = 'reward_role' or claimed_by is not null",
+    )
+    .fetch_one(&pool)
+    .await
+    .expect("readable");
+    assert_eq!(claimed, 0, "and is done with");
 }
 
 /// Switches the intent off in the portal, and lets the gateway tell the bot so.
