@@ -1,8 +1,8 @@
 //! Role rewards: roles that members earn by receiving bytes.
 //!
 //! The database functions that move bytes promise a role when `total_received` reaches its
-//! threshold. Carrying that out ([`carry_out`]) reads the database anew: a role is given or taken as
-//! it stands then, so that a late try can't undo what came after it.
+//! threshold. Carrying that out reads the database anew: a role is given or taken as it stands then,
+//! so that a late try can't undo what came after it.
 
 pub(super) mod commands;
 pub mod rules;
