@@ -73,6 +73,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     };
     note("Starting a local Discord, Postgres and the bot …");
     let discord = Discord::start_at(FOUNDED).await?;
+    discord.configure_application(|settings| settings.guild_members_intent = true);
     let guild = populate(&discord);
     discord.set_now(Utc::now());
     let config = config(&discord, &folder)?;
@@ -151,6 +152,7 @@ fn config(discord: &Discord, folder: &Path) -> Result<Config, Box<dyn Error>> {
     Ok(Config {
         token: Some(Secret::new(discord.token())),
         api_url: Some(discord.url().parse()?),
+        requests_per_second: 50,
         commands_guild: None,
         database: DatabaseConfig {
             url: None,

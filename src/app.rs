@@ -17,8 +17,11 @@ use url::Url;
 use crate::act::{self, Person};
 use crate::config::{Config, ConfigError, Secret};
 use crate::db::{self, Database, DatabaseError, Server};
+use crate::discord::needs::{self, Intents};
+use crate::discord::rest::Rest;
 use crate::discord::{self, App, registration};
 use crate::health::{self, Health};
+use crate::outbox;
 
 /// How long a stop waits for the gateway to close.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -80,13 +83,17 @@ impl StartError {
     }
 }
 
+/// The shards of the client that runs now.
+pub(crate) type Shards = watch::Receiver<Arc<ShardManager>>;
+
 /// A bot that runs.
 #[derive(Debug)]
 pub struct Bot {
     app: App,
     server: Server,
-    shards: Arc<ShardManager>,
-    gateway: JoinHandle<Result<(), serenity::Error>>,
+    shards: Shards,
+    gateway: JoinHandle<StartError>,
+    worker: Worker,
     ready: watch::Receiver<bool>,
     sweeper: JoinHandle<()>,
     health: Health,
@@ -141,22 +148,34 @@ impl Bot {
         let started = async {
             let discord = discord?;
             discord.register(config).await?;
-            let app = App::new(Database::new(pool), discord.bot.clone());
-            let client = discord.client(token, app.clone(), tell_ready).await?;
-            let health = health::serve(&config.database.data_dir, &app, &client.shard_manager)
+            let rest = Rest::new(token, config.api_url.as_ref(), config.requests_per_second)
+                .map_err(|error| StartError::Api {
+                    address: address(config.api_url.as_ref()),
+                    reason: with_causes(&error),
+                })?;
+            // Where Discord doesn't say which switches are on, it's found out by trying.
+            let flags = discord.application.flags;
+            let intents = Intents::new(flags.map_or_else(needs::intents, needs::allowed_intents));
+            warn_of_missing_switches(intents.granted());
+            let app = App::new(Database::new(pool), discord.bot.clone(), rest, intents);
+            let dialler = Dialler { discord, token: token.clone(), app: app.clone(), tell_ready };
+            let client = dialler.client().await?;
+            let (tell_shards, shards) = watch::channel(Arc::clone(&client.shard_manager));
+            let health = health::serve(&config.database.data_dir, &app, &shards)
                 .await
                 .map_err(|error| StartError::DataDir(error.to_string()))?;
-            Ok((app, client, health))
+            Ok((app, shards, health, dialler.dial(client, tell_shards)))
         }
         .await;
-        let (app, mut client, health) = match started {
+        let (app, shards, health, gateway) = match started {
             Ok(started) => started,
             Err(error) => return Err((error, server)),
         };
         Ok(Self {
             sweeper: tokio::spawn(sweep(app.db.clone())),
-            shards: Arc::clone(&client.shard_manager),
-            gateway: tokio::spawn(async move { client.start().await }),
+            worker: Worker::start(&app),
+            shards,
+            gateway: tokio::spawn(gateway),
             app,
             server,
             ready,
@@ -182,8 +201,7 @@ impl Bot {
     pub async fn ended(&mut self) -> StartError {
         tokio::select! {
             ended = &mut self.gateway => match ended {
-                Ok(Ok(())) => StartError::Gateway("it was closed".to_owned()),
-                Ok(Err(error)) => gateway_error(error),
+                Ok(error) => error,
                 Err(error) => StartError::Gateway(error.to_string()),
             },
             reason = self.server.died() => StartError::DatabaseDied(reason),
@@ -195,13 +213,19 @@ impl Bot {
     /// Takes less than 8 s. What Postgres hasn't answered by then may still be committed: its member
     /// is told that it's not known.
     pub async fn stop(self) {
-        let Self { app, server, shards, gateway, sweeper, health, .. } = self;
+        let Self { app, server, shards, gateway, worker, sweeper, health, .. } = self;
         let end = Instant::now() + STOP;
+        worker.stop.send_replace(true);
+        let shards = Arc::clone(&shards.borrow());
         if timeout(CLOSE, shards.shutdown_all()).await.is_err() {
             tracing::warn!("The gateway did not close in time");
         }
         sweeper.abort();
-        let finished = timeout(FINISH.0, app.idle()).await.is_ok();
+        let mut working = worker.working;
+        let finished = timeout(FINISH.0, async { tokio::join!(app.idle(), &mut working).1 }).await;
+        // What is not done by now is, by a later claim.
+        working.abort();
+        let finished = finished.is_ok();
         // An act that waits for the database ends now, and its member is told.
         let closed = timeout(FINISH.1, app.db.pool().close()).await.is_ok();
         if !finished && timeout(FINISH.1, app.idle()).await.is_err() || !closed {
@@ -217,6 +241,84 @@ impl Bot {
     }
 }
 
+/// The outbox's worker.
+#[derive(Debug)]
+struct Worker {
+    stop: watch::Sender<bool>,
+    working: JoinHandle<()>,
+}
+
+impl Worker {
+    fn start(app: &App) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let (app, rest) = (app.clone(), app.rest.clone());
+        let working = outbox::run(
+            app.db.clone(),
+            app.outbox.clone(),
+            move |promise| discord::carry_out(app.clone(), promise),
+            move || rest.paused_until(),
+            stopped,
+        );
+        Self { stop, working: tokio::spawn(working) }
+    }
+}
+
+/// What keeps the connection to the gateway.
+struct Dialler {
+    discord: Discord,
+    token: Secret,
+    app: App,
+    tell_ready: watch::Sender<bool>,
+}
+
+impl Dialler {
+    /// A client with the intents that are granted.
+    async fn client(&self) -> Result<Client, StartError> {
+        let intents = self.app.intents.granted();
+        self.discord.client(&self.token, self.app.clone(), self.tell_ready.clone(), intents).await
+    }
+
+    /// Runs a client to its end. If Discord refuses its privileged intents, the bot goes on without
+    /// them.
+    async fn dial(
+        self,
+        mut client: Client,
+        shards: watch::Sender<Arc<ShardManager>>,
+    ) -> StartError {
+        loop {
+            let ended = client.start().await;
+            let granted = self.app.intents.granted();
+            let privileged = granted & serenity::GatewayIntents::privileged();
+            match ended {
+                Err(serenity::Error::Gateway(GatewayError::DisallowedGatewayIntents))
+                    if !privileged.is_empty() =>
+                {
+                    self.app.intents.set(granted - privileged);
+                    warn_of_missing_switches(granted - privileged);
+                }
+                Ok(()) => return StartError::Gateway("it was closed".to_owned()),
+                Err(error) => return gateway_error(error),
+            }
+            client = match self.client().await {
+                Ok(client) => client,
+                Err(error) => return error,
+            };
+            shards.send_replace(Arc::clone(&client.shard_manager));
+        }
+    }
+}
+
+/// Says what doesn't work without which switch of the portal.
+fn warn_of_missing_switches(granted: serenity::GatewayIntents) {
+    for (switch, need) in needs::missing_switches(granted) {
+        tracing::warn!(
+            without = need.without,
+            "{switch} is off in the Developer Portal (Bot, Privileged Gateway Intents): {} goes without it",
+            need.part
+        );
+    }
+}
+
 async fn database(config: &Config) -> Result<(Server, PgPool), StartError> {
     let (server, pool) = db::connect(&config.database).await?;
     if let Err(error) = db::migrate(&pool).await {
@@ -227,7 +329,7 @@ async fn database(config: &Config) -> Result<(Server, PgPool), StartError> {
     Ok((server, pool))
 }
 
-/// Forgets old acts, hourly.
+/// Forgets old acts and old failures, hourly.
 async fn sweep(db: Database) {
     let mut hourly = interval(Duration::from_hours(1));
     hourly.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -235,6 +337,9 @@ async fn sweep(db: Database) {
         hourly.tick().await;
         if let Err(error) = act::forget_old(&db).await {
             tracing::warn!(%error, "Could not forget old acts");
+        }
+        if let Err(error) = outbox::forget_old(&db).await {
+            tracing::warn!(%error, "Could not forget old failures");
         }
     }
 }
@@ -294,6 +399,7 @@ impl Discord {
         token: &Secret,
         app: App,
         tell_ready: watch::Sender<bool>,
+        intents: serenity::GatewayIntents,
     ) -> Result<Client, StartError> {
         let framework = poise::Framework::builder()
             .options(discord::options())
@@ -308,7 +414,7 @@ impl Discord {
         http.set_application_id(self.application.id);
         let mut cache = serenity::cache::Settings::default();
         cache.cache_users = false;
-        let client = serenity::ClientBuilder::new_with_http(http, discord::needs::intents())
+        let client = serenity::ClientBuilder::new_with_http(http, intents)
             .framework(framework)
             .cache_settings(cache)
             .await
@@ -408,7 +514,7 @@ fn gateway_error(error: serenity::Error) -> StartError {
     match error {
         serenity::Error::Gateway(GatewayError::InvalidAuthentication) => StartError::Token,
         serenity::Error::Gateway(GatewayError::DisallowedGatewayIntents) => {
-            let privileged = discord::needs::intents() & serenity::GatewayIntents::privileged();
+            let privileged = needs::intents() & serenity::GatewayIntents::privileged();
             let names: Vec<&str> = privileged.iter_names().map(|(name, _)| name).collect();
             StartError::Intents(names.join(", "))
         }

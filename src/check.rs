@@ -121,32 +121,14 @@ async fn all_guilds(http: &serenity::Http) -> serenity::Result<Vec<GuildInfo>> {
 
 /// The switches of the portal that the bot's intents need, by the flags that stand for them.
 fn check_intents(flags: serenity::ApplicationFlags, report: &mut Report) {
-    use serenity::{ApplicationFlags as Flags, GatewayIntents as Intents};
-    let switches = [
-        (
-            Intents::GUILD_MEMBERS,
-            Flags::GATEWAY_GUILD_MEMBERS | Flags::GATEWAY_GUILD_MEMBERS_LIMITED,
-            "Server Members Intent",
-        ),
-        (
-            Intents::MESSAGE_CONTENT,
-            Flags::GATEWAY_MESSAGE_CONTENT | Flags::GATEWAY_MESSAGE_CONTENT_LIMITED,
-            "Message Content Intent",
-        ),
-    ];
-    let before = report.problems;
-    for need in needs::NEEDS {
-        for (_, _, switch) in switches
-            .iter()
-            .filter(|(intent, flag, _)| need.intents.contains(*intent) && !flags.intersects(*flag))
-        {
-            report.problem(
-                "portal",
-                &format!("Bot, {switch} is off; without it {}: {}", need.part, need.without),
-            );
-        }
+    let missing = needs::missing_switches(needs::allowed_intents(flags));
+    for (switch, need) in &missing {
+        report.problem(
+            "portal",
+            &format!("Bot, {switch} is off; without it {}: {}", need.part, need.without),
+        );
     }
-    if report.problems == before {
+    if missing.is_empty() {
         report.fine("intents", "every switch that the bot needs is on");
     }
 }

@@ -16,6 +16,8 @@ pub struct Config {
     pub token: Option<Secret>,
     /// Where Discord's REST API is, without `/api/…`; `None` is Discord itself.
     pub api_url: Option<Url>,
+    /// The most REST requests a second beside answers to interactions, 1..=50.
+    pub requests_per_second: u32,
     /// The guild in which commands are registered at once; `None` registers them for all guilds.
     pub commands_guild: Option<GuildId>,
     /// Where the database is.
@@ -118,6 +120,12 @@ impl Config {
             describe_address,
             api_url,
         );
+        let requests_per_second = vars.read(
+            "DISCORD_REQUESTS_PER_SECOND",
+            "a whole number from 1 to 50",
+            quote,
+            |text| text.parse().ok().filter(|number| (1..=50).contains(number)),
+        );
         let commands_guild = vars.read(
             "COMMANDS_GUILD_ID",
             "a guild's id, 1 to 20 digits (right-click the guild, Copy Server ID)",
@@ -162,6 +170,7 @@ impl Config {
         Ok(Self {
             token,
             api_url,
+            requests_per_second: requests_per_second.unwrap_or(30),
             commands_guild,
             database: DatabaseConfig {
                 url,
@@ -332,6 +341,7 @@ mod tests {
         assert!(
             config.token.is_none() && config.api_url.is_none() && config.database.url.is_none()
         );
+        assert_eq!(config.requests_per_second, 30);
         assert_eq!(config.database.data_dir, PathBuf::from("data"));
         assert_eq!(config.database.pool_size, 10);
         assert_eq!(config.database.acquire_timeout, Duration::from_secs(5));
@@ -348,6 +358,7 @@ mod tests {
         let errors = config(&[
             ("DISCORD_TOKEN", "hunter2"),
             ("DISCORD_API_URL", "localhost:80/api"),
+            ("DISCORD_REQUESTS_PER_SECOND", "51"),
             ("COMMANDS_GUILD_ID", "0"),
             ("DATABASE_URL", "mysql://root:hunter2@db/x"),
             ("DATABASE_POOL_SIZE", "0"),

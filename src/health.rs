@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::app::Shards;
 use crate::discord::App;
 
 /// How long an answer may take before it counts as none.
@@ -45,7 +46,7 @@ impl Drop for Health {
 /// # Errors
 ///
 /// If the file can't be written, or another live process answers for the same folder.
-pub async fn serve(data_dir: &Path, app: &App, shards: &Arc<ShardManager>) -> io::Result<Health> {
+pub async fn serve(data_dir: &Path, app: &App, shards: &Shards) -> io::Result<Health> {
     let file = data_dir.join("health.port");
     tokio::fs::create_dir_all(data_dir).await.map_err(|error| named(data_dir, &error))?;
     let lock = data_dir.join("process.lock");
@@ -60,10 +61,11 @@ pub async fn serve(data_dir: &Path, app: &App, shards: &Arc<ShardManager>) -> io
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     tokio::fs::write(&file, port.to_string()).await.map_err(|error| named(&file, &error))?;
-    let (app, shards) = (app.clone(), Arc::clone(shards));
+    let (app, shards) = (app.clone(), shards.clone());
     let listener = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let line = state(&app, &shards).await;
+            let now = Arc::clone(&shards.borrow());
+            let line = state(&app, &now).await;
             // Who hung up doesn't want to know.
             drop(timeout(PATIENCE, stream.write_all(format!("{line}\n").as_bytes())).await);
         }

@@ -5,6 +5,7 @@
 //! - [`config`] reads the environment once; [`app`] builds the bot from it, runs it and stops it.
 //! - [`act`] is one thing that one member asked for, with its key: the root of "once per act".
 //! - [`bytes`] is the currency: one folder a feature, with its commands, rules and SQL.
+//! - [`outbox`] is what transactions promise to do in Discord, and the worker that does it.
 //! - [`discord`] is the border: what comes in, and the one look of what goes out.
 //! - [`db`] is Postgres: the pool, its patience, the migrations, the embedded server.
 //! - [`check`] and [`health`] are what a host asks.
@@ -19,5 +20,6 @@ pub mod db;
 pub mod discord;
 pub mod error;
 pub mod health;
+pub mod outbox;
 
 pub use error::{Error, Result};

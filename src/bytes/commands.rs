@@ -190,6 +190,9 @@ async fn daily(ctx: Context<'_>) -> Result<()> {
     answer(ctx, async {
         let act = act(ctx)?;
         let claim = super::claim_daily(&ctx.data().db, &act).await?;
+        if claim.promised {
+            ctx.data().outbox.wake();
+        }
         Ok(Reply::public(daily_embed(act.member.id, &claim)))
     })
     .await;

@@ -7,6 +7,7 @@ use serenity::{AutocompleteChoice, CreateAutocompleteResponse, CreateEmbed, Guil
 use tokio::time::timeout;
 
 use super::commands::{bonuses, kept_reason, quoted, rewards};
+use super::rewards::commands::{repair, reward};
 use super::rules::Direction;
 use super::settings::{Change, Emoji, Wishes, parse_emoji};
 use super::{Adjusted, Refusal, Settings};
@@ -22,7 +23,7 @@ use crate::discord::{Context, act, answer};
     guild_only,
     subcommand_required,
     default_member_permissions = "MANAGE_GUILD",
-    subcommands("show", "set", "grant", "take", "streak")
+    subcommands("show", "set", "grant", "take", "streak", "reward", "repair")
 )]
 pub(super) async fn economy(_: Context<'_>) -> Result<()> {
     Ok(())

@@ -9,6 +9,7 @@ mod commands;
 mod currency;
 mod economy;
 mod managers;
+pub mod rewards;
 pub mod rules;
 pub mod settings;
 mod store;
@@ -18,6 +19,7 @@ mod tests;
 pub(crate) use commands::{commands, press, submit};
 pub use currency::{Amount, Currency};
 pub use managers::{Adjusted, add_bonus, adjust, change_settings, remove_bonus};
+pub use rewards::{member_joined, member_left};
 pub use rules::{Account, Direction, Refusal, Settings};
 
 use std::fmt;
@@ -55,6 +57,8 @@ pub struct Sent {
     pub receiver_balance: i64,
     /// What they are called.
     pub currency: Currency,
+    /// Whether the receiver earned a role by it: the outbox's worker is to be woken.
+    pub promised: bool,
 }
 
 /// A transfer that waits for its giver's word; nothing was moved.
@@ -101,6 +105,8 @@ pub struct Claim {
     pub next_bonus: Option<(i32, i32)>,
     /// What bytes are called.
     pub currency: Currency,
+    /// Whether the member earned a role by it: the outbox's worker is to be woken.
+    pub promised: bool,
 }
 
 /// What a change of a balance was for.

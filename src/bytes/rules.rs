@@ -255,6 +255,9 @@ pub enum Refusal {
     /// What an earlier delivery of the act was told.
     #[error("{0}")]
     Again(String),
+    /// A reward can't be set up so.
+    #[error(transparent)]
+    Reward(#[from] super::rewards::rules::Refusal),
 }
 
 /// A member as Discord shows them.

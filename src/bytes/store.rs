@@ -225,7 +225,7 @@ pub(super) async fn transfer(
         r#"
         select
             outcome as "outcome!", balance as "balance!", receiver_balance, bound, until,
-            currency_name as "currency_name!", currency_emoji
+            currency_name as "currency_name!", currency_emoji, promised as "promised!"
         from bytes_transfer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         "#,
         act.guild.to_string(),
@@ -250,7 +250,7 @@ pub(super) async fn transfer(
     let balance = row.balance;
     Ok(match (row.outcome.as_str(), row.receiver_balance, row.bound, row.until) {
         ("done", Some(receiver_balance), ..) => {
-            Ok(Sending::Sent(Sent { balance, receiver_balance, currency }))
+            Ok(Sending::Sent(Sent { balance, receiver_balance, currency, promised: row.promised }))
         }
         ("confirm", ..) => Ok(Sending::Confirm(Preview { balance, currency })),
         ("cancelled", ..) => Err(Refusal::Cancelled),
@@ -453,7 +453,7 @@ pub(super) async fn claim_daily(
         r#"
         select
             outcome as "outcome!", reward, streak, balance, until, next_length, next_multiplier,
-            currency_name as "currency_name!", currency_emoji
+            currency_name as "currency_name!", currency_emoji, promised as "promised!"
         from bytes_claim_daily($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         "#,
         act.guild.to_string(),
@@ -477,6 +477,7 @@ pub(super) async fn claim_daily(
             next,
             next_bonus: row.next_length.zip(row.next_multiplier),
             currency: Currency { name: row.currency_name, emoji: row.currency_emoji },
+            promised: row.promised,
         }),
         ("claimed", .., Some(until)) => Err(Refusal::Claimed { until }),
         (outcome, .., until) => Err(common_refusal(outcome, until)?),

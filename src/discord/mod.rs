@@ -2,11 +2,14 @@
 
 mod answer;
 pub mod button;
+mod effects;
 mod events;
+mod gate;
 pub mod needs;
 mod on_error;
 pub mod registration;
 pub mod reply;
+pub mod rest;
 pub mod text;
 
 use std::sync::Arc;
@@ -17,11 +20,15 @@ use serenity::{CreateModal, GuildId, Http, HttpError, UserId};
 use tokio::sync::OwnedRwLockReadGuard;
 use tokio::time::timeout;
 
+pub(crate) use effects::carry_out;
 pub(crate) use events::{Press, Submission};
 
+use self::needs::Intents;
 use self::reply::Reply;
+use self::rest::Rest;
 use crate::act::{Act, Person};
 use crate::db::Database;
+use crate::outbox::Outbox;
 use crate::{Error, Result, bytes};
 
 /// What every command and event can reach. Cheap to clone.
@@ -31,6 +38,12 @@ pub struct App {
     pub db: Database,
     /// The bot's own user.
     pub bot: Person,
+    /// Discord's REST API, for all but answers to interactions.
+    pub rest: Rest,
+    /// Wakes the worker that does what transactions promised.
+    pub outbox: Outbox,
+    /// The intents that the gateway granted.
+    pub intents: Intents,
     /// Held for reading by all that runs, so that a clean stop can wait for it.
     running: Arc<tokio::sync::RwLock<()>>,
 }
@@ -38,8 +51,8 @@ pub struct App {
 impl App {
     /// Joins what the bot works with.
     #[must_use]
-    pub fn new(db: Database, bot: Person) -> Self {
-        Self { db, bot, running: Arc::default() }
+    pub fn new(db: Database, bot: Person, rest: Rest, intents: Intents) -> Self {
+        Self { db, bot, rest, outbox: Outbox::default(), intents, running: Arc::default() }
     }
 
     /// Says that something runs, for as long as the guard lives; `None` while a stop waits already.

@@ -186,6 +186,7 @@ async fn wait_for(happened: impl Fn() -> bool) {
 async fn a_check_names_each_switch_that_is_wrong() {
     let program = Program::new().await;
     program.discord.configure_application(|settings| {
+        settings.guild_members_intent = false;
         settings.bot_require_code_grant = true;
         settings.interactions_endpoint_url =
             Some("https://elsewhere.example/interactions".to_owned());
@@ -196,6 +197,7 @@ async fn a_check_names_each_switch_that_is_wrong() {
     assert_eq!(code, Some(1), "{out}");
     for words in [
         "Requires OAuth2 Code Grant is on",
+        "Server Members Intent is off; without it Members who leave and join",
         "Interactions Endpoint URL is set",
         "the bot is in none yet",
     ] {

@@ -21,7 +21,9 @@ impl Program {
         // Where the embedded server's own account may enter too.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         let folder = tempfile::Builder::new().permissions(mode).tempdir().expect("a folder");
-        Self { folder, discord: Discord::start().await.expect("a port is free") }
+        let discord = Discord::start().await.expect("a port is free");
+        discord.configure_application(|settings| settings.guild_members_intent = true);
+        Self { folder, discord }
     }
 
     /// The program with nothing in its environment but what it needs.

@@ -8,6 +8,7 @@ mod crash;
 mod economy;
 mod gateway;
 mod outage;
+mod rewards;
 mod stage;
 mod start;
 mod wire;

@@ -32,6 +32,7 @@ impl Stage {
     /// The same, with the bot reaching the pool's database by another address.
     pub(crate) async fn open_at(pool: PgPool, database_url: &str) -> Self {
         let discord = Discord::start().await.expect("a port is free");
+        discord.configure_application(|settings| settings.guild_members_intent = true);
         let guild = discord.add_guild("The Reading Room", "olga");
         let (olga, ada, bob) = (guild.owner(), guild.add_member("ada"), guild.add_member("bob"));
         let folder = TempDir::new().expect("a folder");
@@ -53,14 +54,21 @@ impl Stage {
 
     /// Closes: the ledger must add up, and the bot must have asked nothing that Discord refuses.
     pub(crate) async fn close(self) {
+        self.close_refused(&[]).await;
+    }
+
+    /// The same where Discord was to refuse something, by these of its codes.
+    pub(crate) async fn close_refused(self, planned: &[u64]) {
         self.audit().await;
         // Refused by design: the answer to a second delivery (40060, already acknowledged), and
         // asking whether somebody who left is a member (10007, unknown member).
         let mut refused = self.discord.refused();
         refused.retain(|request| {
-            let code = request.error.as_ref().map(|error| &error["code"]);
+            let code = request.error.as_ref().and_then(|error| error["code"].as_u64());
             let asks = request.method == "GET" && request.path.contains("/members/");
-            !code.is_some_and(|code| *code == 40_060 || asks && *code == 10_007)
+            !code.is_some_and(|code| {
+                code == 40_060 || asks && code == 10_007 || planned.contains(&code)
+            })
         });
         assert!(refused.is_empty(), "Discord refused: {refused:#?}");
         self.assert_nothing_pings_by_accident();
@@ -107,6 +115,32 @@ impl Stage {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&self.pool).await.expect("valid");
     }
 
+    /// Gives a member bytes, as a manager's correction would.
+    pub(crate) async fn grant(&self, member: &Member, bytes: i64) {
+        let sql = "with account as (
+                insert into bytes_balances (guild_id, user_id, balance, total_received) values ($1, $2, $3, $3)
+                on conflict (guild_id, user_id) do update
+                set balance = bytes_balances.balance + $3, total_received = bytes_balances.total_received + $3
+                returning guild_id, user_id, balance
+            )
+            insert into bytes_transactions (
+                guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount, receiver_balance, created_at
+            )
+            select guild_id, gen_random_uuid(), 'adjustment', '1', 'bot', user_id, 'member', $3, balance, now() from account";
+        sqlx::query(sql)
+            .bind(self.guild.id.to_string())
+            .bind(member.id.to_string())
+            .bind(bytes)
+            .execute(&self.pool)
+            .await
+            .expect("valid");
+    }
+
+    /// Whether a statement returns true.
+    pub(crate) async fn is(&self, sql: &'static str) -> bool {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("readable")
+    }
+
     /// A member's balance in the table.
     pub(crate) async fn balance(&self, member: &Member) -> Option<i64> {
         sqlx::query_scalar(
@@ -141,6 +175,18 @@ pub(crate) async fn start(
     let mut bot = Bot::start(&config).await?;
     bot.ready().await?;
     Ok(bot)
+}
+
+/// Waits until something happened.
+pub(crate) async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !happened().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not within 20 s: {what}"));
 }
 
 /// Waits until the bot has identified anew: a session is connected that was not `known` before.

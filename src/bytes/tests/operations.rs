@@ -65,7 +65,7 @@ async fn a_transfer_moves_bytes_and_counts_on_both_sides(pool: PgPool) {
     let sent = sent(&database(&pool), &act(1, noon(1), 0), 2, 60).await;
 
     let currency = Currency { name: "gems".into(), emoji: Some("🪙".into()) };
-    assert_eq!(sent, Sent { balance: 40, receiver_balance: 60, currency });
+    assert_eq!(sent, Sent { balance: 40, receiver_balance: 60, currency, promised: false });
     let (giver, receiver) =
         (account(&pool, 1).await.expect("there"), account(&pool, 2).await.expect("there"));
     assert_eq!((giver.total_sent, giver.total_received), (60, 0));
