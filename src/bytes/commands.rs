@@ -69,7 +69,7 @@ async fn send(
         // Postgres holds no NUL in a text.
         let reason = reason.map(|reason| reason.replace('\0', " "));
         let reason = reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
-        let sent = super::send(&ctx.data().db, &act, &receiver, amount, reason).await?;
+        let sent = super::send(&ctx.data().bank, &act, &receiver, amount, reason).await?;
         Ok(sent_reply(&act, receiver.id, amount, reason, sent))
     })
     .await;

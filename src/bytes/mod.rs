@@ -5,6 +5,7 @@
 //! moves and records; what they return is the state after it, also for a second delivery of the
 //! same act.
 
+mod clearing;
 mod commands;
 pub mod rules;
 mod store;
@@ -154,6 +155,22 @@ pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<Account> 
     if act::begin_once(db, act, "share").await? { Ok(account) } else { Err(Refusal::Shared.into()) }
 }
 
+/// Where the guilds' bytes are: the database, and what gathers transfers on their way to it. Cheap to
+/// clone.
+#[derive(Debug, Clone)]
+pub struct Bank {
+    db: Database,
+    clearing: clearing::Clearing,
+}
+
+impl Bank {
+    /// Opens on a database, within a tokio runtime.
+    #[must_use]
+    pub fn new(db: Database) -> Self {
+        Self { clearing: clearing::Clearing::new(db.clone()), db }
+    }
+}
+
 /// Sends bytes from the acting member to another and records it in the ledger, once an act.
 ///
 /// # Errors
@@ -161,13 +178,25 @@ pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<Account> 
 /// [`Refusal`] if a rule forbids it, and the same again at each delivery of the act; else as
 /// [`Database::settle`].
 pub async fn send(
-    db: &Database,
+    bank: &Bank,
     act: &Act,
     receiver: &Person,
     amount: i64,
     reason: Option<&str>,
 ) -> Result<Sent> {
-    let sent = db
+    let transfer = clearing::Transfer {
+        act: act.clone(),
+        id: act.row_id("transfer"),
+        receiver: receiver.clone(),
+        amount,
+        reason: reason.map(str::to_owned),
+        confirmed: true,
+    };
+    if let Some(cleared) = bank.clearing.make(transfer).await {
+        return Ok(Sent { balance: cleared.balance, receiver_balance: cleared.receiver_balance });
+    }
+    let sent = bank
+        .db
         .settle(|mut connection| async move {
             store::transfer(&mut connection, act, receiver, amount, reason, true).await
         })

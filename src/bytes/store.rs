@@ -8,6 +8,7 @@ use poise::serenity_prelude::{GuildId, UserId};
 use sqlx::PgConnection;
 use sqlx::types::{Json, Uuid};
 
+use super::clearing::{Cleared, Transfer};
 use super::{Account, Claim, Difference, Entry, Kind, Refusal, Sent, Settings, Standing};
 use crate::act::{Act, Person};
 
@@ -157,6 +158,96 @@ pub(super) async fn transfer(
         ("too_little", ..) => Err(Refusal::TooLittle { balance: row.balance, asked }),
         (outcome, _, _, until) => Err(common_refusal(outcome, until)?),
     })
+}
+
+/// Makes those of the transfers about which there is nothing to decide, in one round trip; `None`
+/// for the others.
+pub(super) async fn clear(
+    db: &mut PgConnection,
+    transfers: &[&Transfer],
+) -> sqlx::Result<Vec<Option<Cleared>>> {
+    match transfers {
+        [one] => Ok(vec![clear_one(db, one).await?]),
+        many => clear_batch(db, many).await,
+    }
+}
+
+async fn clear_one(db: &mut PgConnection, transfer: &Transfer) -> sqlx::Result<Option<Cleared>> {
+    let Transfer { act, id, receiver, amount, reason, confirmed } = transfer;
+    let row = sqlx::query!(
+        r#"
+        select balance, receiver_balance, currency_name, currency_emoji, promised
+        from bytes_transfer_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        "#,
+        act.guild.to_string(),
+        act.key.to_string(),
+        id,
+        act.now(),
+        act.member.id.to_string(),
+        act.member.username,
+        *act.member.id.created_at(),
+        receiver.id.to_string(),
+        receiver.username,
+        amount,
+        reason.as_deref(),
+        confirmed,
+    )
+    .fetch_one(db)
+    .await?;
+    let made = row.balance.zip(row.receiver_balance).zip(row.currency_name);
+    Ok(made.map(|((balance, receiver_balance), currency_name)| Cleared {
+        balance,
+        receiver_balance,
+        currency_name,
+        currency_emoji: row.currency_emoji,
+        promised: row.promised.unwrap_or(false),
+    }))
+}
+
+async fn clear_batch(
+    db: &mut PgConnection,
+    transfers: &[&Transfer],
+) -> sqlx::Result<Vec<Option<Cleared>>> {
+    fn column<T>(transfers: &[&Transfer], value: impl Fn(&Transfer) -> T) -> Vec<T> {
+        transfers.iter().map(|transfer| value(transfer)).collect()
+    }
+    let row = sqlx::query!(
+        r#"
+        select
+            balances as "balances!: Vec<Option<i64>>", receiver_balances as "receiver_balances!: Vec<Option<i64>>",
+            currency_names as "currency_names!: Vec<Option<String>>",
+            currency_emojis as "currency_emojis!: Vec<Option<String>>", promised as "promised!"
+        from bytes_transfer_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        "#,
+        &column(transfers, |transfer| transfer.act.guild.to_string()),
+        &column(transfers, |transfer| transfer.act.key.to_string()),
+        &column(transfers, |transfer| transfer.id),
+        &column(transfers, |transfer| transfer.act.now()),
+        &column(transfers, |transfer| transfer.act.member.id.to_string()),
+        &column(transfers, |transfer| transfer.act.member.username.clone()),
+        &column(transfers, |transfer| *transfer.act.member.id.created_at()),
+        &column(transfers, |transfer| transfer.receiver.id.to_string()),
+        &column(transfers, |transfer| transfer.receiver.username.clone()),
+        &column(transfers, |transfer| transfer.amount),
+        &column(transfers, |transfer| transfer.reason.clone()) as &[Option<String>],
+        &column(transfers, |transfer| transfer.confirmed),
+    )
+    .fetch_one(db)
+    .await?;
+    let figures = row.balances.into_iter().zip(row.receiver_balances);
+    let currencies = row.currency_names.into_iter().zip(row.currency_emojis);
+    Ok(figures
+        .zip(currencies)
+        .map(|((balance, receiver_balance), (currency_name, currency_emoji))| {
+            Some(Cleared {
+                balance: balance?,
+                receiver_balance: receiver_balance?,
+                currency_name: currency_name?,
+                currency_emoji,
+                promised: row.promised,
+            })
+        })
+        .collect())
 }
 
 /// Claims the daily, or finds that this act did or was refused, in one round trip.

@@ -26,6 +26,8 @@ use crate::{Error, Result, bytes};
 pub struct App {
     /// The database.
     pub db: Database,
+    /// Where bytes are.
+    pub bank: bytes::Bank,
     /// The bot's own user.
     pub bot: Person,
     /// Held for reading by all that runs, so that a clean stop can wait for it.
@@ -36,7 +38,7 @@ impl App {
     /// Joins what the bot works with.
     #[must_use]
     pub fn new(db: Database, bot: Person) -> Self {
-        Self { db, bot, running: Arc::default() }
+        Self { bank: bytes::Bank::new(db.clone()), db, bot, running: Arc::default() }
     }
 
     /// Says that something runs, for as long as the guard lives; `None` while a stop waits already.

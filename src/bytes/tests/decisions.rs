@@ -9,8 +9,8 @@ use sqlx::PgPool;
 use tokio::runtime::Handle;
 
 use super::super::rules::{check_daily, check_transfer};
-use super::super::{Account, Refusal, Settings, claim_daily, send};
-use super::{GUILD, account, act, database, noon, person};
+use super::super::{Account, Refusal, Settings, claim_daily};
+use super::{GUILD, account, act, database, noon, person, send};
 use crate::{Error, Result};
 
 #[derive(Debug, Clone)]

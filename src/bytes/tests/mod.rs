@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use poise::serenity_prelude::{GuildId, InteractionId, UserId};
 use sqlx::PgPool;
 
-use super::Account;
+use super::{Account, Bank, Sent};
 use crate::act::{Act, Person};
 use crate::db::Database;
 
@@ -45,6 +45,17 @@ fn act(member: u64, at: DateTime<Utc>, n: u64) -> Act {
 
 fn database(pool: &PgPool) -> Database {
     Database::new(pool.clone())
+}
+
+/// Sends as a command would, through a bank of its own.
+async fn send(
+    db: &Database,
+    act: &Act,
+    receiver: &Person,
+    amount: i64,
+    reason: Option<&str>,
+) -> crate::Result<Sent> {
+    super::send(&Bank::new(db.clone()), act, receiver, amount, reason).await
 }
 
 /// The acting member's account, opened if this is their first own command.

@@ -3,11 +3,11 @@ use sqlx::PgPool;
 
 use super::super::{
     Account, Kind, Refusal, Sent, Standing, account_of, audit, claim_daily, history, leaderboard,
-    send, share,
+    share,
 };
 use super::{
     account, act, assert_clean, balance, configure, database, ledger_rows, noon, own_account,
-    person, snowflake,
+    person, send, snowflake,
 };
 use crate::Error;
 
