@@ -1,5 +1,5 @@
-drop function bytes_transfer_batch, bytes_transfer_plain, bytes_transfer, bytes_claim_daily, bytes_open, bytes_pay_starting, bytes_promise_rewards, bytes_config, bytes_defaults;
-drop table outbox;
+drop function bytes_transfer_batch, bytes_transfer_plain, bytes_transfer, bytes_claim_daily, bytes_open, bytes_pay_starting, bytes_promise_rewards, bytes_changed, bytes_config, bytes_defaults;
+drop table outbox, bytes_unranked;
 
 drop trigger tr_bytes_balances_updated_at on bytes_balances;
 create trigger tr_bytes_balances_updated_at before update on bytes_balances

@@ -135,6 +135,18 @@ drop index ix_bytes_transactions_receiver;
 -- That a starting balance is paid once is opened_at's matter, under the account's lock; the audit counts them.
 drop index uq_bytes_transactions_starting;
 
+create table bytes_unranked (
+    guild_id   snowflake   not null,
+    user_id    snowflake   not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint pk_bytes_unranked primary key (guild_id, user_id)
+);
+comment on table bytes_unranked is
+    'Accounts that changed since the leaderboard last looked. A change also locks the row that is there, until it commits: so it is not taken too early. Rows are written in the order of ids, behind the accounts'' locks.';
+create trigger tr_bytes_unranked_updated_at before update on bytes_unranked
+    for each row execute function touch_updated_at();
+
 -- An update that sets updated_at itself need not be told.
 drop trigger tr_bytes_balances_updated_at on bytes_balances;
 create trigger tr_bytes_balances_updated_at before update on bytes_balances
@@ -161,6 +173,15 @@ begin
 end
 $$;
 comment on function bytes_config is 'The guild''s settings, or the defaults.';
+
+create function bytes_changed(p_guild_id varchar, variadic p_user_ids varchar[]) returns void language plpgsql as $$
+begin
+    insert into bytes_unranked (guild_id, user_id)
+    select p_guild_id, u.user_id from unnest(p_user_ids) as u (user_id) order by u.user_id
+    on conflict (guild_id, user_id) do update set updated_at = now();
+end
+$$;
+comment on function bytes_changed is 'Tells the leaderboard that accounts changed. The caller holds their locks.';
 
 create function bytes_promise_rewards(
     p_guild_id varchar, p_user_id varchar, p_role_rewards jsonb, p_before bigint, p_after bigint
@@ -203,6 +224,7 @@ begin
     set balance = balance + config.starting_balance, opened_at = p_now, last_transaction_id = account.last_transaction_id
     where guild_id = account.guild_id and user_id = account.user_id
     returning * into account;
+    perform bytes_changed(account.guild_id, account.user_id);
     return account;
 end
 $$;
@@ -224,6 +246,7 @@ begin
     select * into account from bytes_balances where guild_id = p_guild_id and user_id = p_user_id for update;
     if account.left_at is not null then
         update bytes_balances set left_at = null where guild_id = p_guild_id and user_id = p_user_id returning * into account;
+        perform bytes_changed(p_guild_id, p_user_id);
     end if;
     return bytes_pay_starting(
         bytes_config(p_guild_id), account, p_starting_id, p_now, p_account_created, p_username, p_bot_id, p_bot_username
@@ -340,6 +363,7 @@ begin
     if giver.left_at is not null or outcome = 'confirm' and receiver.left_at is not null then
         update bytes_balances b set left_at = null
         where b.guild_id = p_guild_id and (b.user_id = p_giver_id or outcome = 'confirm' and b.user_id = p_receiver_id);
+        perform bytes_changed(p_guild_id, p_giver_id, p_receiver_id);
     end if;
     if outcome is not null then
         if outcome = 'confirm' then
@@ -382,6 +406,7 @@ begin
         left_at = null,
         updated_at = now()
     where b.guild_id = p_guild_id and b.user_id in (p_giver_id, p_receiver_id);
+    perform bytes_changed(p_guild_id, p_giver_id, p_receiver_id);
     if config.role_rewards <> '{}' then
         promised := bytes_promise_rewards(
             p_guild_id, p_receiver_id, config.role_rewards, receiver.total_received, receiver.total_received + p_amount
@@ -450,6 +475,7 @@ begin
         if outcome is not null then
             if account.left_at is not null then
                 update bytes_balances b set left_at = null where b.guild_id = p_guild_id and b.user_id = p_user_id;
+                perform bytes_changed(p_guild_id, p_user_id);
             end if;
             insert into processed_interactions (guild_id, interaction_id, part, outcome) values (
                 p_guild_id, p_interaction_id, 'daily', jsonb_build_object('outcome', outcome, 'until', until)
@@ -473,6 +499,7 @@ begin
             last_transaction_id = p_id,
             left_at = null
         where b.guild_id = p_guild_id and b.user_id = p_user_id;
+        perform bytes_changed(p_guild_id, p_user_id);
         if config.role_rewards <> '{}' then
             promised := bytes_promise_rewards(
                 p_guild_id, p_user_id, config.role_rewards, account.total_received, account.total_received + reward

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout
 use url::Url;
 
 use crate::act::{self, Person};
+use crate::bytes;
 use crate::config::{Config, ConfigError, Secret};
 use crate::db::{self, Database, DatabaseError, Server};
 use crate::discord::{self, App, registration};
@@ -89,6 +90,7 @@ pub struct Bot {
     gateway: JoinHandle<Result<(), serenity::Error>>,
     ready: watch::Receiver<bool>,
     sweeper: JoinHandle<()>,
+    ranker: JoinHandle<()>,
     health: Health,
 }
 
@@ -155,6 +157,7 @@ impl Bot {
         };
         Ok(Self {
             sweeper: tokio::spawn(sweep(app.db.clone())),
+            ranker: tokio::spawn(bytes::keep_ranked(app.bank.clone())),
             shards: Arc::clone(&client.shard_manager),
             gateway: tokio::spawn(async move { client.start().await }),
             app,
@@ -195,12 +198,13 @@ impl Bot {
     /// Takes less than 8 s. What Postgres hasn't answered by then may still be committed: its member
     /// is told that it's not known.
     pub async fn stop(self) {
-        let Self { app, server, shards, gateway, sweeper, health, .. } = self;
+        let Self { app, server, shards, gateway, sweeper, ranker, health, .. } = self;
         let end = Instant::now() + STOP;
         if timeout(CLOSE, shards.shutdown_all()).await.is_err() {
             tracing::warn!("The gateway did not close in time");
         }
         sweeper.abort();
+        ranker.abort();
         let finished = timeout(FINISH.0, app.idle()).await.is_ok();
         // An act that waits for the database ends now, and its member is told.
         let closed = timeout(FINISH.1, app.db.pool().close()).await.is_ok();

@@ -5,14 +5,16 @@ use std::num::NonZeroU64;
 use poise::serenity_prelude as serenity;
 use serenity::{CreateEmbed, CreateEmbedFooter, InteractionId, Permissions, UserId};
 
-use super::{Account, Board, Claim, Entry, History, Kind, Refusal, Sent, Settings, rules};
+use super::{
+    Account, Bank, Board, Claim, Entry, History, Kind, Refusal, Scope, Sent, Settings, rules,
+};
 use crate::act::{Act, Person};
-use crate::db::Database;
 use crate::discord::button::{self, Button};
 use crate::discord::reply::Reply;
 use crate::discord::text::{ago, amount, counted, escaped, grouped, relative};
 use crate::discord::{self, App, Context, Press, act, answer};
 use crate::{Error, Result};
+use poise::ChoiceParameter as _;
 
 /// The commands of this feature.
 pub(crate) fn commands() -> Vec<poise::Command<App, Error>> {
@@ -119,12 +121,16 @@ async fn daily(ctx: Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Show who has the most bytes, and your own rank
+/// Show who has the most, and your own rank
 #[poise::command(slash_command, guild_only)]
-async fn leaderboard(ctx: Context<'_>) -> Result<()> {
+async fn leaderboard(
+    ctx: Context<'_>,
+    #[description = "What to compare; leave out for the balance"] scope: Option<Scope>,
+) -> Result<()> {
     answer(ctx, async {
         let act = act(ctx)?;
-        let board = super::leaderboard(&ctx.data().db, &act, 0).await?;
+        let scope = scope.unwrap_or_default();
+        let board = super::leaderboard(&ctx.data().bank, &act, scope, 0).await?;
         Ok(board_reply(&act, &board))
     })
     .await;
@@ -132,14 +138,17 @@ async fn leaderboard(ctx: Context<'_>) -> Result<()> {
 }
 
 /// Serves a press of one of this feature's buttons.
-pub(crate) async fn press(db: &Database, press: Press) -> Result<Reply> {
+pub(crate) async fn press(bank: &Bank, press: Press) -> Result<Reply> {
+    let db = &bank.db;
     let Press { act, button, permissions } = press;
     let own = act.member.id == button.owner;
     let argument = button.argument.as_str();
     match button.action.as_str() {
         "board" => {
-            let page = argument.parse().map_err(|_| discord::Refusal::Outdated)?;
-            let board = super::leaderboard(db, &act, page).await?;
+            let (scope, page) = argument.split_once(':').ok_or(discord::Refusal::Outdated)?;
+            let scope = Scope::from_name(scope).ok_or(discord::Refusal::Outdated)?;
+            let page = page.parse().map_err(|_| discord::Refusal::Outdated)?;
+            let board = super::leaderboard(bank, &act, scope, page).await?;
             Ok(board_reply(&act, &board).to_press(own))
         }
         "history" => {
@@ -260,7 +269,7 @@ fn board_reply(act: &Act, board: &Board) -> Reply {
         return Reply::public(embed.description(format!("{lines}\n\n{own}")));
     }
     let (page, last) = (board.page, board.pages - 1);
-    let id = |page: u32| custom_id(act, "board", page);
+    let id = |page: u32| custom_id(act, "board", format!("{}:{page}", board.scope.name()));
     Reply::public(
         embed
             .description(format!("{lines}\n\n{own}\n{}", buttons_until(act.key)))

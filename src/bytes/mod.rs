@@ -7,12 +7,14 @@
 
 mod clearing;
 mod commands;
+mod leaderboard;
 pub mod rules;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use commands::{commands, press};
+pub use leaderboard::{Board, Scope, Standing, keep_ranked, leaderboard};
 pub use rules::{Account, Refusal, Settings};
 
 use std::fmt;
@@ -83,30 +85,6 @@ pub struct Entry {
     pub at: DateTime<Utc>,
 }
 
-/// A member's place on the leaderboard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// 1 is the top; equal values share a rank.
-    pub rank: i64,
-    /// Who.
-    pub member: UserId,
-    /// Bytes.
-    pub value: i64,
-}
-
-/// A page of the leaderboard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Board {
-    /// The members on it, best first, at most [`PAGE`].
-    pub standings: Vec<Standing>,
-    /// Which page it is, from 0.
-    pub page: u32,
-    /// How many pages there are, at least 1.
-    pub pages: u32,
-    /// The place of who asked.
-    pub own: Standing,
-}
-
 /// A page of a member's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
@@ -143,6 +121,11 @@ pub async fn account_of(db: &Database, act: &Act, member: UserId) -> Result<Opti
         Ok(account)
     })
     .await
+}
+
+/// The acting member's own account, opened if this is their first own command.
+async fn own_account(db: &Database, act: &Act) -> Result<Account> {
+    db.settle(|mut connection| async move { store::open_account(&mut connection, act).await }).await
 }
 
 /// The account whose balance the acting member shows to everybody, once an act.
@@ -235,30 +218,6 @@ pub async fn history(db: &Database, act: &Act, member: UserId, page: u32) -> Res
     let more = entries.len() > PAGE as usize && page < LAST_HISTORY_PAGE;
     entries.truncate(PAGE as usize);
     Ok(History { entries, page, more })
-}
-
-/// A page of the guild's leaderboard by balance, and the acting member's own place; a page beyond
-/// the last is the last.
-///
-/// # Errors
-///
-/// As [`Database::settle`].
-pub async fn leaderboard(db: &Database, act: &Act, page: u32) -> Result<Board> {
-    db.settle(|mut connection| async move {
-        // One snapshot, in which one's own line is as new as the rest; `settle` tries a conflict
-        // with somebody else's change again.
-        let mut tx = connection.begin_with("begin isolation level repeatable read").await?;
-        let own = store::open_account(&mut tx, act).await?;
-        let (accounts, above) = store::count_above(&mut tx, act.guild, own.balance).await?;
-        let pages = u32::try_from(accounts).unwrap_or(u32::MAX).div_ceil(PAGE).max(1);
-        let page = page.min(pages - 1);
-        let offset = i64::from(page) * i64::from(PAGE);
-        let standings = store::list_by_balance(&mut tx, act.guild, i64::from(PAGE), offset).await?;
-        tx.commit().await?;
-        let own = Standing { rank: above + 1, member: act.member.id, value: own.balance };
-        Ok(Board { standings, page, pages, own })
-    })
-    .await
 }
 
 /// How this guild's economy works.

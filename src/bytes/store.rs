@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use sqlx::types::{Json, Uuid};
 
 use super::clearing::{Cleared, Transfer};
-use super::{Account, Claim, Difference, Entry, Kind, Refusal, Sent, Settings, Standing};
+use super::{Account, Claim, Difference, Entry, Kind, Refusal, Scope, Sent, Settings};
 use crate::act::{Act, Person};
 
 /// An id as the tables hold it: digits (`ck_…_user_id`), but perhaps not ours.
@@ -350,52 +350,163 @@ pub(super) async fn list_history(
         .collect()
 }
 
-/// A page of the guild's accounts by balance; equal balances share a rank and stand in the order
-/// of ids.
-pub(super) async fn list_by_balance(
+/// Queues accounts for the leaderboard.
+pub(super) async fn queue_unranked(
+    db: &mut PgConnection,
+    accounts: &[(GuildId, UserId)],
+) -> sqlx::Result<()> {
+    let guilds: Vec<String> = accounts.iter().map(|(guild, _)| guild.to_string()).collect();
+    let users: Vec<String> = accounts.iter().map(|(_, user)| user.to_string()).collect();
+    sqlx::query!(
+        r#"
+        insert into bytes_unranked (guild_id, user_id)
+        select guild_id, user_id from unnest($1::varchar[], $2::varchar[]) as a (guild_id, user_id)
+        order by guild_id, user_id
+        on conflict (guild_id, user_id) do update set updated_at = now()
+        "#,
+        &guilds,
+        &users,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Queues who stands on the leaderboard with a streak that is over by the database's clock, at most
+/// 5 000.
+pub(super) async fn queue_ended_streaks(db: &mut PgConnection) -> sqlx::Result<u64> {
+    sqlx::query!(
+        r#"
+        insert into bytes_unranked (guild_id, user_id)
+        select guild_id, user_id from bytes_rankings
+        where ends_on <= (now() at time zone 'UTC')::date
+        order by guild_id, user_id
+        limit 5000
+        on conflict (guild_id, user_id) do nothing
+        "#,
+    )
+    .execute(db)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Queues every account that the leaderboard has otherwise than the accounts have it.
+pub(super) async fn queue_differing(db: &mut PgConnection) -> sqlx::Result<u64> {
+    sqlx::query!(
+        r#"
+        insert into bytes_unranked (guild_id, user_id)
+        select b.guild_id, b.user_id
+        from bytes_balances b
+        left join bytes_rankings held
+            on held.guild_id = b.guild_id and held.scope = 'balance' and held.user_id = b.user_id
+        left join bytes_rankings received
+            on received.guild_id = b.guild_id and received.scope = 'received' and received.user_id = b.user_id
+        where coalesce(-held.place, 0) <> case when b.left_at is null then b.balance else 0 end
+            or coalesce(-received.place, 0) <> case when b.left_at is null then b.total_received else 0 end
+        order by b.guild_id, b.user_id
+        on conflict (guild_id, user_id) do nothing
+        "#,
+    )
+    .execute(db)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Guilds with accounts to rank, at most 100.
+pub(super) async fn list_unranked_guilds(db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select distinct guild_id as "guild_id!: String" from bytes_unranked limit 100"#
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Ranks at most so many changed accounts of a guild, with streaks as they stand on `today`, or
+/// on the database's day; how many it took, 0 also when somebody else is at it.
+pub(super) async fn rank(
+    db: &mut PgConnection,
+    guild: &str,
+    today: Option<NaiveDate>,
+    most: i32,
+) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        r#"select bytes_rank($1, coalesce($2, (now() at time zone 'UTC')::date), $3) as "taken!""#,
+        guild,
+        today,
+        most,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// How many members are ranked.
+pub(super) async fn count_ranked(
     db: &mut PgConnection,
     guild: GuildId,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<Standing>> {
-    let rows = sqlx::query!(
+    scope: Scope,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
         r#"
-        select user_id, balance, rank() over (order by balance desc) as "rank!"
-        from bytes_balances
-        where guild_id = $1
-        order by balance desc, length(user_id), user_id
-        limit $2
-        offset $3
+        select coalesce(sum(members), 0)::bigint as "members!"
+        from bytes_ranking_steps
+        where guild_id = $1 and scope = $2
         "#,
         guild.to_string(),
+        scope as Scope,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// How many members are ranked with more than `value`, not counting one of them.
+pub(super) async fn count_above(
+    db: &mut PgConnection,
+    guild: GuildId,
+    scope: Scope,
+    value: i64,
+    but: UserId,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        select bytes_ranked_above($1, $2, $3) - (
+            select count(*) from bytes_rankings
+            where guild_id = $1 and scope = $2 and user_id = $4 and place < -$3
+        ) as "above!"
+        "#,
+        guild.to_string(),
+        scope as Scope,
+        value,
+        but.to_string(),
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A page of who is ranked, and how many stand above its first.
+pub(super) async fn list_ranked(
+    db: &mut PgConnection,
+    guild: GuildId,
+    scope: Scope,
+    limit: i32,
+    offset: i64,
+) -> sqlx::Result<(i64, Vec<(UserId, i64)>)> {
+    let rows = sqlx::query!(
+        r#"
+        select
+            user_id as "user_id!", value as "value!",
+            bytes_ranked_above($1, $2, first_value(value) over ()) as "above!"
+        from bytes_ranking_page($1, $2, $4, $3)
+        "#,
+        guild.to_string(),
+        scope as Scope,
         limit,
         offset,
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| Ok(Standing { rank: row.rank, member: user(&row.user_id)?, value: row.balance }))
-        .collect()
-}
-
-/// How many accounts the guild has, and how many of them hold more than `balance`.
-pub(super) async fn count_above(
-    db: &mut PgConnection,
-    guild: GuildId,
-    balance: i64,
-) -> sqlx::Result<(i64, i64)> {
-    let row = sqlx::query!(
-        r#"
-        select count(*) as "accounts!", count(*) filter (where balance > $2) as "above!"
-        from bytes_balances
-        where guild_id = $1
-        "#,
-        guild.to_string(),
-        balance,
-    )
-    .fetch_one(db)
-    .await?;
-    Ok((row.accounts, row.above))
+    let above = rows.first().map_or(0, |row| row.above);
+    let members = rows.into_iter().map(|row| Ok((user(&row.user_id)?, row.value)));
+    Ok((above, members.collect::<sqlx::Result<_>>()?))
 }
 
 /// How many accounts and ledger rows there are, over all guilds.

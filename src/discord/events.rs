@@ -72,7 +72,7 @@ async fn pressed(context: poise::FrameworkContext<'_, App, Error>, press: &Compo
 /// Which feature serves a button.
 async fn route(app: &App, press: Press) -> Result<Reply> {
     match press.button.feature.as_str() {
-        "bytes" => bytes::press(&app.db, press).await,
+        "bytes" => bytes::press(&app.bank, press).await,
         _ => Err(Refusal::Outdated.into()),
     }
 }

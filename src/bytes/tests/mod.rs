@@ -47,6 +47,10 @@ fn database(pool: &PgPool) -> Database {
     Database::new(pool.clone())
 }
 
+fn bank(db: &Database) -> Bank {
+    Bank::new(db.clone())
+}
+
 /// Sends as a command would, through a bank of its own.
 async fn send(
     db: &Database,
@@ -55,7 +59,7 @@ async fn send(
     amount: i64,
     reason: Option<&str>,
 ) -> crate::Result<Sent> {
-    super::send(&Bank::new(db.clone()), act, receiver, amount, reason).await
+    super::send(&bank(db), act, receiver, amount, reason).await
 }
 
 /// The acting member's account, opened if this is their first own command.
