@@ -155,6 +155,7 @@ async fn operation(
     };
     let (_, pool) = db::connect(&config).await.expect("connects");
     let bank = bytes::Bank::new(Database::new(pool.clone()));
+    let ranker = tokio::spawn(bytes::keep_ranked(bank.clone()));
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds);
     let tasks: Vec<_> = (0..connections)
@@ -193,6 +194,8 @@ async fn operation(
         latencies.extend(task.await.expect("no panic"));
     }
     let rate = Rate::of(latencies, started.elapsed());
+    ranker.abort();
+    drop(bank);
     pool.close().await;
     rate
 }

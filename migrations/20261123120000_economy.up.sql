@@ -612,7 +612,11 @@ create function bytes_transfer_batch(
     p_receiver_ids varchar[], p_receiver_usernames varchar[], p_amounts bigint[], p_reasons varchar[], p_confirmeds boolean[],
     out balances bigint[], out receiver_balances bigint[],
     out currency_names varchar[], out currency_emojis varchar[], out promised boolean
-) language plpgsql as $$
+)
+language plpgsql
+-- The planner would plan each batch anew, for it can't tell the arrays' sizes.
+set plan_cache_mode = force_generic_plan
+as $$
 #variable_conflict use_column
 declare
     size integer := cardinality(p_ids);

@@ -25,7 +25,7 @@ comment on index ix_bytes_rankings_order is 'Serves bytes_ranking_page and bytes
 create index ix_bytes_rankings_ends_on on bytes_rankings (ends_on) where ends_on is not null;
 comment on index ix_bytes_rankings_ends_on is 'Serves bytes::store::queue_ended_streaks.';
 create trigger tr_bytes_rankings_updated_at before update on bytes_rankings
-    for each row execute function touch_updated_at();
+    for each row when (new.updated_at = old.updated_at) execute function touch_updated_at();
 
 create table bytes_ranking_steps (
     guild_id   snowflake   not null,
@@ -43,7 +43,7 @@ with (fillfactor = 50);
 comment on table bytes_ranking_steps is
     'How many of bytes_rankings stand from one key to the next: a rank is a sum of some hundred steps and a count within one.';
 create trigger tr_bytes_ranking_steps_updated_at before update on bytes_ranking_steps
-    for each row execute function touch_updated_at();
+    for each row when (new.updated_at = old.updated_at) execute function touch_updated_at();
 
 create function bytes_rebuild_steps(p_guild_id varchar, p_scope bytes_scope) returns void language plpgsql as $$
 begin
@@ -64,7 +64,11 @@ end
 $$;
 comment on function bytes_rebuild_steps is 'Makes a scope''s steps anew, 1500 members each. The caller holds the guild''s ranking lock.';
 
-create function bytes_rank(p_guild_id varchar, p_today date, p_most integer) returns integer language plpgsql as $$
+create function bytes_rank(p_guild_id varchar, p_today date, p_most integer) returns integer
+language plpgsql
+-- The planner would plan each round anew, for it can't tell the arrays' sizes.
+set plan_cache_mode = force_generic_plan
+as $$
 declare
     users varchar[];
     scopes bytes_scope[];
@@ -129,14 +133,14 @@ begin
     select p_guild_id, c.scope, c.user_id, c.place, c.ends_on
     from unnest(scopes, changed, new_places, new_ends) as c (scope, user_id, place, ends_on)
     where c.place is not null
-    on conflict (guild_id, scope, user_id) do update set place = excluded.place, ends_on = excluded.ends_on;
+    on conflict (guild_id, scope, user_id) do update set place = excluded.place, ends_on = excluded.ends_on, updated_at = now();
 
     insert into bytes_ranking_steps (guild_id, scope, place, id_length, user_id, members)
     select distinct p_guild_id::snowflake, c.scope, -9223372036854775807, 0, '0', 0
     from unnest(scopes) as c (scope)
     on conflict do nothing;
     update bytes_ranking_steps s
-    set members = s.members + d.members
+    set members = s.members + d.members, updated_at = now()
     from (
         select moved.scope, at.place, at.id_length, at.user_id, sum(moved.members) as members
         from (

@@ -1,9 +1,12 @@
 //! Transfers that are asked for at the same time, made in one transaction.
 //!
-//! One task holds one connection while there is work, takes all orders that wait, and makes those
+//! A lane holds one connection while there is work, takes all orders that wait, and makes those
 //! about which there is nothing to decide: both accounts are there, nobody else holds them, the
 //! answer is yes. Every other order is given back, also when the batch fails, and its asker goes
 //! the careful way, which decides anew and finds what the batch may have made after all.
+//!
+//! While one lane's batch is being written to disk, the other's is decided. Who receives tells the
+//! lane, so that the lanes don't meet over the member whom everybody pays.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +21,8 @@ use super::store;
 use crate::act::{Act, Person};
 use crate::db::{Database, Held};
 
+/// How many lanes there are; each holds a connection while it has work.
+const LANES: u64 = 2;
 /// The most orders of one transaction.
 const BATCH: usize = 64;
 /// The most orders that wait; beyond them an asker goes the careful way at once.
@@ -58,10 +63,10 @@ struct Order {
     answer: oneshot::Sender<Cleared>,
 }
 
-/// Where orders go. The task behind it ends with the last clone.
+/// Where orders go. The tasks behind it end with the last clone.
 #[derive(Debug, Clone)]
 pub(super) struct Clearing {
-    orders: mpsc::Sender<Order>,
+    lanes: Arc<[mpsc::Sender<Order>]>,
     moved: Moved,
 }
 
@@ -70,16 +75,22 @@ type Moved = Arc<Mutex<HashSet<(GuildId, UserId)>>>;
 
 impl Clearing {
     pub(super) fn new(db: Database) -> Self {
-        let (sender, orders) = mpsc::channel(WAITING);
         let moved = Moved::default();
-        tokio::spawn(work(db, orders, Arc::clone(&moved)));
-        Self { orders: sender, moved }
+        let lanes = (0..LANES).map(|_| {
+            let (sender, orders) = mpsc::channel(WAITING);
+            tokio::spawn(work(db.clone(), orders, Arc::clone(&moved)));
+            sender
+        });
+        Self { lanes: lanes.collect(), moved }
     }
 
     /// Makes a transfer; `None` where it must be asked for the careful way.
     pub(super) async fn make(&self, transfer: Transfer) -> Option<Cleared> {
         let (answer, cleared) = oneshot::channel();
-        self.orders.try_send(Order { transfer, answer }).ok()?;
+        // The low bits of a snowflake are nearly always 0.
+        let lane = (transfer.receiver.id.get() >> 22) % LANES;
+        let lane = self.lanes.get(usize::try_from(lane).ok()?)?;
+        lane.try_send(Order { transfer, answer }).ok()?;
         cleared.await.ok()
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use poise::serenity_prelude::UserId;
 use sqlx::Connection;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{Bank, PAGE, store};
 use crate::Result;
@@ -20,7 +20,9 @@ const EVERY: Duration = Duration::from_secs(4);
 /// process had not queued yet is found again.
 const COMPARE_EVERY: u32 = 900;
 /// The most accounts of one transaction, and of one that somebody waits for.
-const ROUND: (i32, i32) = (1_000, 100);
+const ROUND: (i32, i32) = (500, 100);
+/// The pause between transactions, so that a busy hour's ranking leaves the database to its members.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a leaderboard compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, sqlx::Type, poise::ChoiceParameter)]
@@ -171,6 +173,7 @@ async fn rank_all(bank: &Bank, compare: bool) -> Result<()> {
         let mut taken = 0;
         for guild in &guilds {
             taken += rank_round(db, guild).await?;
+            sleep(PAUSE).await;
         }
         // Nothing is left, or somebody else is at it.
         if taken == 0 {

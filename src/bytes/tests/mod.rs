@@ -3,6 +3,7 @@
 mod decisions;
 mod looks;
 mod operations;
+mod plans;
 mod races;
 mod schema;
 
