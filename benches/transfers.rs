@@ -5,7 +5,6 @@
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use bytekeeper::act::{Act, Person};
 use bytekeeper::bytes;
 use bytekeeper::config::{DatabaseConfig, Secret};
 use bytekeeper::db::{self, Database};
+use bytekeeper::outbox::Outbox;
 use embedded_postgres::{Embedded, Options};
 use poise::serenity_prelude::{GuildId, InteractionId, UserId};
 use sqlx::PgPool;
@@ -151,16 +151,17 @@ async fn operation(
     let config = DatabaseConfig {
         url: Some(Secret::new(server.url())),
         data_dir: "unused".into(),
-        pool_size: connections,
+        pool_size: connections.max(10),
         acquire_timeout: Duration::from_secs(5),
     };
     let (_, pool) = db::connect(&config).await.expect("connects");
-    let db = Arc::new(Database::new(pool.clone()));
+    let bank = bytes::Bank::new(Database::new(pool.clone()), Outbox::default());
+    let ranker = tokio::spawn(bytes::keep_ranked(bank.clone()));
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds);
     let tasks: Vec<_> = (0..connections)
         .map(|_| {
-            let db = Arc::clone(&db);
+            let bank = bank.clone();
             tokio::spawn(async move {
                 let mut latencies = Vec::new();
                 while Instant::now() < end {
@@ -182,7 +183,7 @@ async fn operation(
                         key: InteractionId::new(NOW + n),
                     };
                     let asked = Instant::now();
-                    bytes::send(&db, &act, &person(receiver), 1, None).await.expect("allowed");
+                    bytes::send(&bank, &act, &person(receiver), 1, None).await.expect("allowed");
                     latencies.push(asked.elapsed().as_secs_f64() * 1e6);
                 }
                 latencies
@@ -194,6 +195,8 @@ async fn operation(
         latencies.extend(task.await.expect("no panic"));
     }
     let rate = Rate::of(latencies, started.elapsed());
+    ranker.abort();
+    drop(bank);
     pool.close().await;
     rate
 }

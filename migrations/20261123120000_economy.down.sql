@@ -1,5 +1,5 @@
-drop function bytes_transfer, bytes_claim_daily, bytes_open, bytes_pay_starting, bytes_promise_rewards, bytes_config, bytes_defaults;
-drop table outbox;
+drop function bytes_transfer_batch, bytes_transfer_plain, bytes_transfer, bytes_claim_daily, bytes_open, bytes_pay_starting, bytes_promise_rewards, bytes_changed, bytes_config, bytes_defaults;
+drop table outbox, bytes_unranked;
 
 drop trigger tr_bytes_balances_updated_at on bytes_balances;
 create trigger tr_bytes_balances_updated_at before update on bytes_balances
@@ -26,6 +26,8 @@ alter table bytes_transactions
     ),
     add constraint ck_bytes_transactions_streak check ((kind = 'daily') = (streak is not null));
 drop function bytes_transaction_is_sound;
+create unique index uq_bytes_transactions_starting on bytes_transactions (guild_id, receiver_id)
+    where kind = 'starting';
 create index ix_bytes_transactions_giver on bytes_transactions (guild_id, giver_id, created_at desc);
 create index ix_bytes_transactions_receiver on bytes_transactions (guild_id, receiver_id, created_at desc);
 alter table bytes_balances
@@ -34,6 +36,8 @@ alter table bytes_balances
     drop column last_transaction_id,
     alter column guild_id type varchar(20) collate "C",
     alter column user_id type varchar(20) collate "C",
+    alter column total_received type bigint,
+    alter column total_sent type bigint,
     add constraint ck_bytes_balances_guild_id check (guild_id ~ '^[0-9]+$'),
     add constraint ck_bytes_balances_user_id check (user_id ~ '^[0-9]+$'),
     add constraint ck_bytes_balances_balance check (balance >= 0),
@@ -41,6 +45,7 @@ alter table bytes_balances
     add constraint ck_bytes_balances_total_sent check (total_sent >= 0),
     add constraint ck_bytes_balances_streak_count check (streak_count >= 0);
 drop domain snowflake;
+drop domain bytes_total;
 
 -- The functions as they were.
 create function bytes_config(p_guild_id varchar) returns bytes_configs language plpgsql stable as $$

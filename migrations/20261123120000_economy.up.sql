@@ -3,6 +3,8 @@
 -- Snowflakes as a domain: a value is checked where it is assigned, not each column at every update of its row.
 create domain snowflake as varchar(20) collate "C" constraint ck_snowflake_digits check (value ~ '^[0-9]+$');
 comment on domain snowflake is 'A Discord id: digits, compared bytewise; 20 are legal, so text order is not time order.';
+create domain bytes_total as bigint constraint ck_bytes_total_positive check (value >= 0);
+comment on domain bytes_total is 'Bytes so far, never negative.';
 
 -- Effects in Discord that transactions promise.
 create table outbox (
@@ -51,11 +53,13 @@ alter table bytes_balances
     drop constraint ck_bytes_balances_streak_count,
     alter column guild_id type snowflake,
     alter column user_id type snowflake,
+    alter column total_received type bytes_total,
+    alter column total_sent type bytes_total,
     add column left_at timestamptz,
     add column last_transaction_id uuid,
-    -- One short check: Postgres reads each constraint anew at every statement.
-    add constraint ck_bytes_balances_balance check (least(balance, total_received, total_sent, streak_count) >= 0);
-comment on constraint ck_bytes_balances_balance on bytes_balances is 'No figure of an account is ever negative.';
+    -- One short check, the rest in domains: Postgres reads a table's constraints anew at every statement.
+    add constraint ck_bytes_balances_balance check (balance >= 0 and streak_count >= 0);
+comment on constraint ck_bytes_balances_balance on bytes_balances is 'Neither a balance nor a streak is ever negative.';
 comment on column bytes_balances.left_at is
     'When the member was seen to have left the guild; null while they are in it. Who left has no rank.';
 comment on column bytes_balances.last_transaction_id is
@@ -128,6 +132,20 @@ set last_transaction_id = (
 );
 drop index ix_bytes_transactions_giver;
 drop index ix_bytes_transactions_receiver;
+-- That a starting balance is paid once is opened_at's matter, under the account's lock; the audit counts them.
+drop index uq_bytes_transactions_starting;
+
+create table bytes_unranked (
+    guild_id   snowflake   not null,
+    user_id    snowflake   not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint pk_bytes_unranked primary key (guild_id, user_id)
+);
+comment on table bytes_unranked is
+    'Accounts that changed since the leaderboard last looked. A change also locks the row that is there, until it commits: so it is not taken too early. Rows are written in the order of ids, behind the accounts'' locks.';
+create trigger tr_bytes_unranked_updated_at before update on bytes_unranked
+    for each row execute function touch_updated_at();
 
 -- An update that sets updated_at itself need not be told.
 drop trigger tr_bytes_balances_updated_at on bytes_balances;
@@ -155,6 +173,15 @@ begin
 end
 $$;
 comment on function bytes_config is 'The guild''s settings, or the defaults.';
+
+create function bytes_changed(p_guild_id varchar, variadic p_user_ids varchar[]) returns void language plpgsql as $$
+begin
+    insert into bytes_unranked (guild_id, user_id)
+    select p_guild_id, u.user_id from unnest(p_user_ids) as u (user_id) order by u.user_id
+    on conflict (guild_id, user_id) do update set updated_at = now();
+end
+$$;
+comment on function bytes_changed is 'Tells the leaderboard that accounts changed. The caller holds their locks.';
 
 create function bytes_promise_rewards(
     p_guild_id varchar, p_user_id varchar, p_role_rewards jsonb, p_before bigint, p_after bigint
@@ -197,6 +224,7 @@ begin
     set balance = balance + config.starting_balance, opened_at = p_now, last_transaction_id = account.last_transaction_id
     where guild_id = account.guild_id and user_id = account.user_id
     returning * into account;
+    perform bytes_changed(account.guild_id, account.user_id);
     return account;
 end
 $$;
@@ -218,6 +246,7 @@ begin
     select * into account from bytes_balances where guild_id = p_guild_id and user_id = p_user_id for update;
     if account.left_at is not null then
         update bytes_balances set left_at = null where guild_id = p_guild_id and user_id = p_user_id returning * into account;
+        perform bytes_changed(p_guild_id, p_user_id);
     end if;
     return bytes_pay_starting(
         bytes_config(p_guild_id), account, p_starting_id, p_now, p_account_created, p_username, p_bot_id, p_bot_username
@@ -334,6 +363,7 @@ begin
     if giver.left_at is not null or outcome = 'confirm' and receiver.left_at is not null then
         update bytes_balances b set left_at = null
         where b.guild_id = p_guild_id and (b.user_id = p_giver_id or outcome = 'confirm' and b.user_id = p_receiver_id);
+        perform bytes_changed(p_guild_id, p_giver_id, p_receiver_id);
     end if;
     if outcome is not null then
         if outcome = 'confirm' then
@@ -376,6 +406,7 @@ begin
         left_at = null,
         updated_at = now()
     where b.guild_id = p_guild_id and b.user_id in (p_giver_id, p_receiver_id);
+    perform bytes_changed(p_guild_id, p_giver_id, p_receiver_id);
     if config.role_rewards <> '{}' then
         promised := bytes_promise_rewards(
             p_guild_id, p_receiver_id, config.role_rewards, receiver.total_received, receiver.total_received + p_amount
@@ -444,6 +475,7 @@ begin
         if outcome is not null then
             if account.left_at is not null then
                 update bytes_balances b set left_at = null where b.guild_id = p_guild_id and b.user_id = p_user_id;
+                perform bytes_changed(p_guild_id, p_user_id);
             end if;
             insert into processed_interactions (guild_id, interaction_id, part, outcome) values (
                 p_guild_id, p_interaction_id, 'daily', jsonb_build_object('outcome', outcome, 'until', until)
@@ -467,6 +499,7 @@ begin
             last_transaction_id = p_id,
             left_at = null
         where b.guild_id = p_guild_id and b.user_id = p_user_id;
+        perform bytes_changed(p_guild_id, p_user_id);
         if config.role_rewards <> '{}' then
             promised := bytes_promise_rewards(
                 p_guild_id, p_user_id, config.role_rewards, account.total_received, account.total_received + reward
@@ -484,3 +517,243 @@ end
 $$;
 comment on function bytes_claim_daily is
     'Pays a member''s daily in one round trip: outcome done, or the code of a refusal with its figures.';
+
+create function bytes_transfer_plain(
+    p_guild_id varchar, p_interaction_id varchar, p_id uuid, p_now timestamptz,
+    p_giver_id varchar, p_giver_username varchar, p_giver_created timestamptz,
+    p_receiver_id varchar, p_receiver_username varchar, p_amount bigint, p_reason varchar, p_confirmed boolean,
+    out balance bigint, out receiver_balance bigint,
+    out currency_name varchar, out currency_emoji varchar, out promised boolean
+) language plpgsql as $$
+#variable_conflict use_column
+declare
+    config bytes_configs;
+    giver_sent bigint;
+    giver_transfer_at timestamptz;
+    giver_opened_at timestamptz;
+    giver_left_at timestamptz;
+    giver_previous_id uuid;
+    receiver_received bigint;
+    receiver_left_at timestamptz;
+    receiver_previous_id uuid;
+begin
+    select * into config from bytes_configs c where c.guild_id = p_guild_id;
+    if not found then
+        config := bytes_defaults();
+    end if;
+    -- Waits for nobody, so that the order doesn't matter.
+    select b.balance, b.total_sent, b.last_transfer_at, b.opened_at, b.left_at, b.last_transaction_id
+    into balance, giver_sent, giver_transfer_at, giver_opened_at, giver_left_at, giver_previous_id
+    from bytes_balances b where b.guild_id = p_guild_id and b.user_id = p_giver_id for update skip locked;
+    select b.balance, b.total_received, b.left_at, b.last_transaction_id
+    into receiver_balance, receiver_received, receiver_left_at, receiver_previous_id
+    from bytes_balances b where b.guild_id = p_guild_id and b.user_id = p_receiver_id for update skip locked;
+
+    -- What bytes_transfer would allow at once; anything else is its to decide.
+    if p_amount <= balance
+        and p_amount <= config.max_transfer
+        and (p_confirmed or config.confirm_from = 0 or p_amount < config.confirm_from)
+        and giver_opened_at is not null and giver_left_at is null and receiver_left_at is null
+        and (
+            config.transfer_cooldown_hours = 0 or giver_transfer_at is null
+            or p_now >= giver_transfer_at + make_interval(hours => config.transfer_cooldown_hours)
+        )
+        and (
+            config.min_account_age_days = 0
+            or p_now >= p_giver_created + make_interval(hours => 24 * config.min_account_age_days)
+        )
+        and greatest(receiver_balance, receiver_received, giver_sent) <= 9223372036854775807 - p_amount
+        and receiver_balance is not null
+    then
+        balance := balance - p_amount;
+        receiver_balance := receiver_balance + p_amount;
+        insert into bytes_transactions (
+            guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount, reason,
+            giver_balance, receiver_balance, giver_previous_id, receiver_previous_id, created_at
+        )
+        select
+            p_guild_id, p_id, 'transfer', p_giver_id, p_giver_username, p_receiver_id, p_receiver_username,
+            p_amount, p_reason, bytes_transfer_plain.balance, bytes_transfer_plain.receiver_balance,
+            giver_previous_id, receiver_previous_id, p_now
+        where not exists (
+            select from processed_interactions p
+            where p.guild_id = p_guild_id and p.interaction_id = p_interaction_id and p.part = 'transfer'
+        )
+        on conflict do nothing;
+        if found then
+            update bytes_balances b
+            set balance = b.balance + case b.user_id when p_giver_id then -p_amount else p_amount end,
+                total_sent = b.total_sent + case b.user_id when p_giver_id then p_amount else 0 end,
+                total_received = b.total_received + case b.user_id when p_giver_id then 0 else p_amount end,
+                last_transfer_at =
+                    case b.user_id when p_giver_id then greatest(b.last_transfer_at, p_now) else b.last_transfer_at end,
+                last_transaction_id = p_id,
+                updated_at = now()
+            where b.guild_id = p_guild_id and b.user_id in (p_giver_id, p_receiver_id);
+            currency_name := config.currency_name;
+            currency_emoji := config.currency_emoji;
+            if config.role_rewards <> '{}' then
+                promised := bytes_promise_rewards(
+                    p_guild_id, p_receiver_id, config.role_rewards, receiver_received, receiver_received + p_amount
+                );
+            end if;
+            return;
+        end if;
+    end if;
+    balance := null;
+end
+$$;
+comment on function bytes_transfer_plain is
+    'Sends bytes where nothing but a yes needs deciding and nobody else holds the accounts; balance is null where bytes_transfer must be asked.';
+
+create function bytes_transfer_batch(
+    p_guild_ids varchar[], p_interaction_ids varchar[], p_ids uuid[], p_nows timestamptz[],
+    p_giver_ids varchar[], p_giver_usernames varchar[], p_giver_createds timestamptz[],
+    p_receiver_ids varchar[], p_receiver_usernames varchar[], p_amounts bigint[], p_reasons varchar[], p_confirmeds boolean[],
+    out balances bigint[], out receiver_balances bigint[],
+    out currency_names varchar[], out currency_emojis varchar[], out promised boolean
+)
+language plpgsql
+-- The planner would plan each batch anew, for it can't tell the arrays' sizes.
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    size integer := cardinality(p_ids);
+    -- The accounts, by their place.
+    guild_ids varchar[];
+    user_ids varchar[];
+    held bigint[];
+    received bigint[];
+    sent bigint[];
+    transfer_ats timestamptz[];
+    last_ids uuid[];
+    -- The transfers, by theirs.
+    giver_previous_ids uuid[] := array_fill(null::uuid, array[size]);
+    receiver_previous_ids uuid[] := array_fill(null::uuid, array[size]);
+    entry record;
+    g integer;
+    r integer;
+begin
+    balances := array_fill(null::bigint, array[size]);
+    receiver_balances := balances;
+    currency_names := array_fill(null::varchar, array[size]);
+    currency_emojis := currency_names;
+    promised := false;
+
+    -- Whom nobody else holds, and who takes part at all; the next statements see them as they are under the lock.
+    select
+        array_agg(account.guild_id), array_agg(account.user_id), array_agg(account.balance),
+        array_agg(account.total_received), array_agg(account.total_sent), array_agg(account.last_transfer_at),
+        array_agg(account.last_transaction_id)
+    into guild_ids, user_ids, held, received, sent, transfer_ats, last_ids
+    from (
+        select b.guild_id, b.user_id, b.balance, b.total_received, b.total_sent, b.last_transfer_at, b.last_transaction_id
+        from (
+            select distinct side.guild_id, side.user_id
+            from unnest(p_guild_ids || p_guild_ids, p_giver_ids || p_receiver_ids) as side (guild_id, user_id)
+        ) as side
+        join bytes_balances b on b.guild_id = side.guild_id and b.user_id = side.user_id
+        where b.left_at is null
+        for update of b skip locked
+    ) as account;
+
+    for entry in
+        select
+            o.place, giver.place as giver, receiver.place as receiver, o.amount, o.now, o.created, o.confirmed, b.opened_at,
+            coalesce(c.max_transfer, d.max_transfer) as max_transfer,
+            coalesce(c.confirm_from, d.confirm_from) as confirm_from,
+            coalesce(c.transfer_cooldown_hours, d.transfer_cooldown_hours) as cooldown_hours,
+            coalesce(c.min_account_age_days, d.min_account_age_days) as min_age_days,
+            coalesce(c.role_rewards, d.role_rewards) as role_rewards,
+            coalesce(c.currency_name, d.currency_name) as currency_name,
+            c.currency_emoji
+        from unnest(
+            p_guild_ids, p_interaction_ids, p_ids, p_nows, p_giver_ids, p_giver_createds, p_receiver_ids, p_amounts, p_confirmeds
+        ) with ordinality as o (
+            guild_id, interaction_id, id, now, giver_id, created, receiver_id, amount, confirmed, place
+        )
+        join unnest(guild_ids, user_ids) with ordinality as giver (guild_id, user_id, place)
+            on giver.guild_id = o.guild_id and giver.user_id = o.giver_id
+        join unnest(guild_ids, user_ids) with ordinality as receiver (guild_id, user_id, place)
+            on receiver.guild_id = o.guild_id and receiver.user_id = o.receiver_id
+        join bytes_balances b on b.guild_id = o.guild_id and b.user_id = o.giver_id
+        left join bytes_configs c on c.guild_id = o.guild_id
+        left join bytes_transactions t on t.guild_id = o.guild_id and t.id = o.id
+        left join processed_interactions p
+            on p.guild_id = o.guild_id and p.interaction_id = o.interaction_id and p.part = 'transfer'
+        cross join bytes_defaults() d
+        where t.id is null and p.part is null
+        order by o.place
+    loop
+        g := entry.giver;
+        r := entry.receiver;
+        -- What bytes_transfer would allow at once; anything else is its to decide.
+        if entry.amount <= held[g]
+            and entry.amount <= entry.max_transfer
+            and (entry.confirmed or entry.confirm_from = 0 or entry.amount < entry.confirm_from)
+            and entry.opened_at is not null
+            and (
+                entry.cooldown_hours = 0 or transfer_ats[g] is null
+                or entry.now >= transfer_ats[g] + make_interval(hours => entry.cooldown_hours)
+            )
+            and (
+                entry.min_age_days = 0
+                or entry.now >= entry.created + make_interval(hours => 24 * entry.min_age_days)
+            )
+            and greatest(held[r], received[r], sent[g]) <= 9223372036854775807 - entry.amount
+        then
+            held[g] := held[g] - entry.amount;
+            sent[g] := sent[g] + entry.amount;
+            transfer_ats[g] := greatest(transfer_ats[g], entry.now);
+            giver_previous_ids[entry.place] := last_ids[g];
+            last_ids[g] := p_ids[entry.place];
+            if entry.role_rewards <> '{}' then
+                promised := bytes_promise_rewards(
+                    p_guild_ids[entry.place], p_receiver_ids[entry.place], entry.role_rewards, received[r], received[r] + entry.amount
+                ) or promised;
+            end if;
+            held[r] := held[r] + entry.amount;
+            received[r] := received[r] + entry.amount;
+            receiver_previous_ids[entry.place] := last_ids[r];
+            last_ids[r] := p_ids[entry.place];
+            balances[entry.place] := held[g];
+            receiver_balances[entry.place] := held[r];
+            currency_names[entry.place] := entry.currency_name;
+            currency_emojis[entry.place] := entry.currency_emoji;
+        end if;
+    end loop;
+
+    insert into bytes_transactions (
+        guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount, reason,
+        giver_balance, receiver_balance, giver_previous_id, receiver_previous_id, created_at
+    )
+    select
+        o.guild_id, o.id, 'transfer', o.giver_id, o.giver_username, o.receiver_id, o.receiver_username, o.amount, o.reason,
+        o.balance, o.receiver_balance, o.giver_previous_id, o.receiver_previous_id, o.now
+    from unnest(
+        p_guild_ids, p_ids, p_nows, p_giver_ids, p_giver_usernames, p_receiver_ids, p_receiver_usernames, p_amounts, p_reasons,
+        balances, receiver_balances, giver_previous_ids, receiver_previous_ids
+    ) as o (
+        guild_id, id, now, giver_id, giver_username, receiver_id, receiver_username, amount, reason,
+        balance, receiver_balance, giver_previous_id, receiver_previous_id
+    )
+    where o.balance is not null;
+    if not found then
+        return;
+    end if;
+    update bytes_balances b
+    set balance = a.balance,
+        total_received = a.total_received,
+        total_sent = a.total_sent,
+        last_transfer_at = a.last_transfer_at,
+        last_transaction_id = a.last_transaction_id,
+        updated_at = now()
+    from unnest(guild_ids, user_ids, held, received, sent, transfer_ats, last_ids) as a (
+        guild_id, user_id, balance, total_received, total_sent, last_transfer_at, last_transaction_id
+    )
+    where b.guild_id = a.guild_id and b.user_id = a.user_id and b.last_transaction_id is distinct from a.last_transaction_id;
+end
+$$;
+comment on function bytes_transfer_batch is
+    'Sends many transfers in one transaction, each as bytes_transfer_plain would in its turn; balances are null where bytes_transfer must be asked.';

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout
 use url::Url;
 
 use crate::act::{self, Person};
+use crate::bytes;
 use crate::config::{Config, ConfigError, Secret};
 use crate::db::{self, Database, DatabaseError, Server};
 use crate::discord::needs::{self, Intents};
@@ -96,6 +97,7 @@ pub struct Bot {
     worker: Worker,
     ready: watch::Receiver<bool>,
     sweeper: JoinHandle<()>,
+    ranker: JoinHandle<()>,
     health: Health,
 }
 
@@ -174,6 +176,7 @@ impl Bot {
         Ok(Self {
             sweeper: tokio::spawn(sweep(app.db.clone())),
             worker: Worker::start(&app),
+            ranker: tokio::spawn(bytes::keep_ranked(app.bank.clone())),
             shards,
             gateway: tokio::spawn(gateway),
             app,
@@ -213,7 +216,7 @@ impl Bot {
     /// Takes less than 8 s. What Postgres hasn't answered by then may still be committed: its member
     /// is told that it's not known.
     pub async fn stop(self) {
-        let Self { app, server, shards, gateway, worker, sweeper, health, .. } = self;
+        let Self { app, server, shards, gateway, worker, sweeper, ranker, health, .. } = self;
         let end = Instant::now() + STOP;
         worker.stop.send_replace(true);
         let shards = Arc::clone(&shards.borrow());
@@ -221,6 +224,7 @@ impl Bot {
             tracing::warn!("The gateway did not close in time");
         }
         sweeper.abort();
+        ranker.abort();
         let mut working = worker.working;
         let finished = timeout(FINISH.0, async { tokio::join!(app.idle(), &mut working).1 }).await;
         // What is not done by now is, by a later claim.

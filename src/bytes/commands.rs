@@ -9,16 +9,16 @@ use serenity::{
 };
 
 use super::{
-    Account, Board, Claim, Currency, Entry, History, Holding, Kind, Pending, Preview, Refusal,
-    Sending, Sent, Settings, economy, rules,
+    Account, Bank, Board, Claim, Currency, Entry, History, Holding, Kind, Pending, Preview,
+    Refusal, Scope, Sending, Sent, Settings, economy, rules,
 };
 use crate::act::{Act, Person};
-use crate::db::Database;
 use crate::discord::button::{self, Button};
 use crate::discord::reply::Reply;
 use crate::discord::text::{ago, counted, escaped, grouped, relative};
 use crate::discord::{self, App, Context, Membership, Press, Submission, act, answer, membership};
 use crate::{Error, Result};
+use poise::ChoiceParameter as _;
 
 /// The commands of this feature.
 pub(crate) fn commands() -> Vec<poise::Command<App, Error>> {
@@ -73,7 +73,7 @@ async fn send(
         rules::check_gift(member.id == act.member.id, member.bot, is_member, amount)?;
         let receiver = Person::new(member.id, &member.name);
         let gift = Pending { receiver, amount, reason: reason.as_deref().and_then(kept_reason) };
-        send_reply(&ctx.data().db, &act, gift).await
+        send_reply(&ctx.data().bank, &act, gift).await
     })
     .await;
     Ok(())
@@ -90,9 +90,9 @@ pub(super) fn kept_reason(reason: &str) -> Option<String> {
 }
 
 /// Sends and says what came of it.
-async fn send_reply(db: &Database, act: &Act, gift: Pending) -> Result<Reply> {
+async fn send_reply(bank: &Bank, act: &Act, gift: Pending) -> Result<Reply> {
     let reason = gift.reason.as_deref();
-    match super::send(db, act, &gift.receiver, gift.amount, reason).await? {
+    match super::send(bank, act, &gift.receiver, gift.amount, reason).await? {
         Sending::Sent(sent) => Ok(sent_reply(act, &gift, &sent)),
         Sending::Confirm(preview) => Ok(confirm_reply(act, &gift, &preview)),
     }
@@ -134,7 +134,7 @@ fn gift_form(act: &Act, author: &serenity::User) -> CreateModal {
 }
 
 /// Serves a form of this feature.
-pub(crate) async fn submit(db: &Database, submission: Submission) -> Result<Reply> {
+pub(crate) async fn submit(bank: &Bank, submission: Submission) -> Result<Reply> {
     let Submission { act, form, http, .. } = &submission;
     if form.action != "gift" {
         return Err(discord::Refusal::Outdated.into());
@@ -150,7 +150,7 @@ pub(crate) async fn submit(db: &Database, submission: Submission) -> Result<Repl
         Membership::Unknown => name.to_owned(),
     };
     let reason = kept_reason(submission.field("reason"));
-    send_reply(db, act, Pending { receiver: Person::new(receiver, &name), amount, reason }).await
+    send_reply(bank, act, Pending { receiver: Person::new(receiver, &name), amount, reason }).await
 }
 
 /// Show what you gave and received
@@ -190,21 +190,23 @@ async fn daily(ctx: Context<'_>) -> Result<()> {
     answer(ctx, async {
         let act = act(ctx)?;
         let claim = super::claim_daily(&ctx.data().db, &act).await?;
-        if claim.promised {
-            ctx.data().outbox.wake();
-        }
+        ctx.data().outbox.wake_if(claim.promised);
         Ok(Reply::public(daily_embed(act.member.id, &claim)))
     })
     .await;
     Ok(())
 }
 
-/// Show who has the most bytes, and your own rank
+/// Show who has the most, and your own rank
 #[poise::command(slash_command, guild_only)]
-async fn leaderboard(ctx: Context<'_>) -> Result<()> {
+async fn leaderboard(
+    ctx: Context<'_>,
+    #[description = "What to compare; leave out for the balance"] scope: Option<Scope>,
+) -> Result<()> {
     answer(ctx, async {
         let act = act(ctx)?;
-        let board = super::leaderboard(&ctx.data().db, &act, 0).await?;
+        let scope = scope.unwrap_or_default();
+        let board = super::leaderboard(&ctx.data().bank, &act, scope, 0).await?;
         Ok(board_reply(&act, &board))
     })
     .await;
@@ -212,14 +214,17 @@ async fn leaderboard(ctx: Context<'_>) -> Result<()> {
 }
 
 /// Serves a press of one of this feature's buttons.
-pub(crate) async fn press(db: &Database, press: Press) -> Result<Reply> {
+pub(crate) async fn press(bank: &Bank, press: Press) -> Result<Reply> {
+    let db = &bank.db;
     let Press { act, button, permissions } = press;
     let own = act.member.id == button.owner;
     let argument = button.argument.as_str();
     match button.action.as_str() {
         "board" => {
-            let page = argument.parse().map_err(|_| discord::Refusal::Outdated)?;
-            let board = super::leaderboard(db, &act, page).await?;
+            let (scope, page) = argument.split_once(':').ok_or(discord::Refusal::Outdated)?;
+            let scope = Scope::from_name(scope).ok_or(discord::Refusal::Outdated)?;
+            let page = page.parse().map_err(|_| discord::Refusal::Outdated)?;
+            let board = super::leaderboard(bank, &act, scope, page).await?;
             Ok(board_reply(&act, &board).to_press(own))
         }
         "history" => {
@@ -236,7 +241,7 @@ pub(crate) async fn press(db: &Database, press: Press) -> Result<Reply> {
             Ok(Reply::public(balance_embed(&act, member, &account, &currency, "")))
         }
         "confirm" | "cancel" if !own => Err(discord::Refusal::NotYours.into()),
-        "confirm" => in_place(confirmed(db, &act).await),
+        "confirm" => in_place(confirmed(bank, &act).await),
         "cancel" => in_place(super::cancel(db, &act).await.and(Err(Refusal::Cancelled.into()))),
         _ => Err(discord::Refusal::Outdated.into()),
     }
@@ -253,10 +258,10 @@ fn in_place(decided: Result<Reply>) -> Result<Reply> {
 }
 
 /// Makes the gift; everybody is told once, however often the button was pressed.
-async fn confirmed(db: &Database, act: &Act) -> Result<Reply> {
-    let (gift, sent) = super::confirm(db, act).await?;
+async fn confirmed(bank: &Bank, act: &Act) -> Result<Reply> {
+    let (gift, sent) = super::confirm(bank, act).await?;
     let told = sent_reply(act, &gift, &sent);
-    match super::tell_once(db, act).await {
+    match super::tell_once(&bank.db, act).await {
         Ok(true) => Ok(Reply::private(CreateEmbed::new().description("Sent.")).followed_by(told)),
         Ok(false) => Ok(Reply::private(CreateEmbed::new().description("Sent."))),
         // The gift is made. Whether everybody was told isn't known: the giver is.
@@ -395,7 +400,10 @@ pub(super) fn daily_embed(member: UserId, claim: &Claim) -> CreateEmbed {
 }
 
 pub(super) fn board_reply(act: &Act, board: &Board) -> Reply {
-    let amount = |number| board.currency.amount(number);
+    let amount = |number| match board.scope {
+        Scope::Balance | Scope::Received => board.currency.amount(number).to_string(),
+        Scope::Streak => counted(number, "day"),
+    };
     let lines: Vec<String> = board
         .standings
         .iter()
@@ -406,14 +414,22 @@ pub(super) fn board_reply(act: &Act, board: &Board) -> Reply {
             format!("{place} {name} {}", amount(standing.value))
         })
         .collect();
-    let own = format!("You are **#{}** with {}.", grouped(board.own.rank), amount(board.own.value));
-    let embed = CreateEmbed::new().title("Leaderboard");
-    let lines = lines.join("\n");
+    let own = if board.own.value == 0 {
+        "You have nothing to compare yet.".to_owned()
+    } else {
+        format!("You are **#{}** with {}.", grouped(board.own.rank), amount(board.own.value))
+    };
+    let embed = CreateEmbed::new().title(match board.scope {
+        Scope::Balance => "Leaderboard",
+        Scope::Received => "Leaderboard: received",
+        Scope::Streak => "Leaderboard: streaks",
+    });
+    let lines = if lines.is_empty() { "Nobody is here yet.".to_owned() } else { lines.join("\n") };
     if board.pages == 1 {
         return Reply::public(embed.description(format!("{lines}\n\n{own}")));
     }
     let (page, last) = (board.page, board.pages - 1);
-    let id = |page: u32| custom_id(act, "board", page);
+    let id = |page: u32| custom_id(act, "board", format!("{}:{page}", board.scope.name()));
     Reply::public(
         embed
             .description(format!("{lines}\n\n{own}\n{}", buttons_until(act.key)))

@@ -191,6 +191,7 @@ async fn adjusted(
     let member = Person::new(member.id, &member.name);
     let db = &ctx.data().db;
     let adjusted = super::adjust(db, &act, &member, direction, amount, reason.as_deref()).await?;
+    ctx.data().outbox.wake_if(adjusted.promised);
     Ok(Reply::private(adjusted_embed(&member, direction, amount, reason.as_deref(), &adjusted)))
 }
 

@@ -5,9 +5,11 @@
 //! moves and records; what they return is the state after it, also for a second delivery of the
 //! same act.
 
+mod clearing;
 mod commands;
 mod currency;
 mod economy;
+mod leaderboard;
 mod managers;
 pub mod rewards;
 pub mod rules;
@@ -18,6 +20,7 @@ mod tests;
 
 pub(crate) use commands::{commands, press, submit};
 pub use currency::{Amount, Currency};
+pub use leaderboard::{Board, Scope, Standing, keep_ranked, leaderboard};
 pub use managers::{Adjusted, add_bonus, adjust, change_settings, remove_bonus};
 pub use rewards::{member_joined, member_left};
 pub use rules::{Account, Direction, Refusal, Settings};
@@ -34,6 +37,7 @@ use self::store::Own;
 use crate::act::{self, Act, Person};
 use crate::db::Database;
 use crate::discord::text::counted;
+use crate::outbox::Outbox;
 use crate::{Error, Result, discord};
 
 /// What a member has.
@@ -144,32 +148,6 @@ pub struct Entry {
     pub at: DateTime<Utc>,
 }
 
-/// A member's place on the leaderboard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// 1 is the top; equal values share a rank.
-    pub rank: i64,
-    /// Who.
-    pub member: UserId,
-    /// Bytes.
-    pub value: i64,
-}
-
-/// A page of the leaderboard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Board {
-    /// The members on it, best first, at most [`PAGE`].
-    pub standings: Vec<Standing>,
-    /// Which page it is, from 0.
-    pub page: u32,
-    /// How many pages there are, at least 1.
-    pub pages: u32,
-    /// The place of who asked.
-    pub own: Standing,
-    /// What bytes are called.
-    pub currency: Currency,
-}
-
 /// A page of a member's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
@@ -212,6 +190,11 @@ pub async fn account_of(db: &Database, act: &Act, member: UserId) -> Result<Hold
     .await
 }
 
+/// The acting member's own account, opened if this is their first own command.
+async fn own_account(db: &Database, act: &Act) -> Result<Own> {
+    db.settle(|mut connection| async move { store::open_account(&mut connection, act).await }).await
+}
+
 /// The account whose balance the acting member shows to everybody, once an act.
 ///
 /// # Errors
@@ -226,6 +209,23 @@ pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<(Account,
     }
 }
 
+/// Where the guilds' bytes are: the database, and what gathers transfers on their way to it. Cheap to
+/// clone.
+#[derive(Debug, Clone)]
+pub struct Bank {
+    db: Database,
+    clearing: clearing::Clearing,
+    outbox: Outbox,
+}
+
+impl Bank {
+    /// Opens on a database, within a tokio runtime; what transfers promise wakes the outbox.
+    #[must_use]
+    pub fn new(db: Database, outbox: Outbox) -> Self {
+        Self { clearing: clearing::Clearing::new(db.clone()), db, outbox }
+    }
+}
+
 /// Sends bytes from the acting member to another and records it in the ledger, once an act; what
 /// the guild wants confirmed is only made ready for [`confirm`].
 ///
@@ -234,29 +234,45 @@ pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<(Account,
 /// [`Refusal`] if a rule forbids it, and the same again at each delivery of the act; else as
 /// [`Database::settle`].
 pub async fn send(
-    db: &Database,
+    bank: &Bank,
     act: &Act,
     receiver: &Person,
     amount: i64,
     reason: Option<&str>,
 ) -> Result<Sending> {
-    transfer(db, act, receiver, amount, reason, false).await
+    transfer(bank, act, receiver, amount, reason, false).await
 }
 
 async fn transfer(
-    db: &Database,
+    bank: &Bank,
     act: &Act,
     receiver: &Person,
     amount: i64,
     reason: Option<&str>,
     confirmed: bool,
 ) -> Result<Sending> {
-    let sending = db
+    let order = clearing::Transfer {
+        act: act.clone(),
+        id: act.row_id("transfer"),
+        receiver: receiver.clone(),
+        amount,
+        reason: reason.map(str::to_owned),
+        confirmed,
+    };
+    if let Some(sent) = bank.clearing.make(order).await {
+        bank.outbox.wake_if(sent.promised);
+        return Ok(Sending::Sent(sent));
+    }
+    let sending = bank
+        .db
         .settle(|mut connection| async move {
             store::transfer(&mut connection, act, receiver, amount, reason, confirmed).await
         })
-        .await?;
-    Ok(sending?)
+        .await??;
+    if let Sending::Sent(sent) = &sending {
+        bank.outbox.wake_if(sent.promised);
+    }
+    Ok(sending)
 }
 
 /// Makes the transfer that the act waited to have confirmed, once; every rule decides anew.
@@ -265,13 +281,14 @@ async fn transfer(
 ///
 /// [`Refusal`] if a rule forbids it by now or it was cancelled; [`discord::Refusal::Expired`] if
 /// there is nothing to confirm; else as [`Database::settle`].
-pub async fn confirm(db: &Database, act: &Act) -> Result<(Pending, Sent)> {
-    let pending = db
+pub async fn confirm(bank: &Bank, act: &Act) -> Result<(Pending, Sent)> {
+    let pending = bank
+        .db
         .settle(|mut connection| async move { store::find_pending(&mut connection, act).await })
         .await?
         .ok_or(discord::Refusal::Expired)?;
     let Pending { receiver, amount, reason } = &pending;
-    match transfer(db, act, receiver, *amount, reason.as_deref(), true).await? {
+    match transfer(bank, act, receiver, *amount, reason.as_deref(), true).await? {
         Sending::Sent(sent) => Ok((pending, sent)),
         Sending::Confirm(_) => Err(discord::Refusal::Outdated.into()),
     }
@@ -344,30 +361,6 @@ pub async fn history(db: &Database, act: &Act, member: UserId, page: u32) -> Res
     let more = entries.len() > PAGE as usize && page < LAST_HISTORY_PAGE;
     entries.truncate(PAGE as usize);
     Ok(History { entries, page, more, currency })
-}
-
-/// A page of the guild's leaderboard by balance, and the acting member's own place; a page beyond
-/// the last is the last.
-///
-/// # Errors
-///
-/// As [`Database::settle`].
-pub async fn leaderboard(db: &Database, act: &Act, page: u32) -> Result<Board> {
-    db.settle(|mut connection| async move {
-        // One snapshot, in which one's own line is as new as the rest; `settle` tries a conflict
-        // with somebody else's change again.
-        let mut tx = connection.begin_with("begin isolation level repeatable read").await?;
-        let Own { account: own, currency, .. } = store::open_account(&mut tx, act).await?;
-        let (accounts, above) = store::count_above(&mut tx, act.guild, own.balance).await?;
-        let pages = u32::try_from(accounts).unwrap_or(u32::MAX).div_ceil(PAGE).max(1);
-        let page = page.min(pages - 1);
-        let offset = i64::from(page) * i64::from(PAGE);
-        let standings = store::list_by_balance(&mut tx, act.guild, i64::from(PAGE), offset).await?;
-        tx.commit().await?;
-        let own = Standing { rank: above + 1, member: act.member.id, value: own.balance };
-        Ok(Board { standings, page, pages, own, currency })
-    })
-    .await
 }
 
 /// How this guild's economy works.

@@ -8,10 +8,11 @@ use poise::serenity_prelude::{GuildId, RoleId, UserId};
 use sqlx::PgConnection;
 use sqlx::types::{Json, Uuid};
 
+use super::clearing::Transfer;
 use super::rules::Direction;
 use super::{
-    Account, Claim, Currency, Difference, Entry, Kind, Pending, Preview, Refusal, Sending, Sent,
-    Settings, Standing,
+    Account, Claim, Currency, Difference, Entry, Kind, Pending, Preview, Refusal, Scope, Sending,
+    Sent, Settings,
 };
 use crate::act::{Act, Person};
 
@@ -416,7 +417,23 @@ pub(super) async fn insert_adjustment(
         total_received,
         act.row_id("adjustment"),
     )
-    .execute(db)
+    .execute(&mut *db)
+    .await?;
+    tell_changed(db, act.guild, &[member.id.to_string()]).await
+}
+
+/// Tells the leaderboard that accounts changed. The caller holds their locks.
+pub(super) async fn tell_changed(
+    db: &mut PgConnection,
+    guild: GuildId,
+    members: &[String],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"select bytes_changed($1, variadic $2::varchar[]) is null as "changed!""#,
+        guild.to_string(),
+        members,
+    )
+    .fetch_one(db)
     .await
     .map(drop)
 }
@@ -442,6 +459,94 @@ pub(super) async fn promise_rewards(
     )
     .fetch_one(db)
     .await
+}
+
+/// Makes those of the transfers about which there is nothing to decide, in one round trip; `None`
+/// for the others.
+pub(super) async fn clear(
+    db: &mut PgConnection,
+    transfers: &[&Transfer],
+) -> sqlx::Result<Vec<Option<Sent>>> {
+    match transfers {
+        [one] => Ok(vec![clear_one(db, one).await?]),
+        many => clear_batch(db, many).await,
+    }
+}
+
+async fn clear_one(db: &mut PgConnection, transfer: &Transfer) -> sqlx::Result<Option<Sent>> {
+    let Transfer { act, id, receiver, amount, reason, confirmed } = transfer;
+    let row = sqlx::query!(
+        r#"
+        select balance, receiver_balance, currency_name, currency_emoji, promised
+        from bytes_transfer_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        "#,
+        act.guild.to_string(),
+        act.key.to_string(),
+        id,
+        act.now(),
+        act.member.id.to_string(),
+        act.member.username,
+        *act.member.id.created_at(),
+        receiver.id.to_string(),
+        receiver.username,
+        amount,
+        reason.as_deref(),
+        confirmed,
+    )
+    .fetch_one(db)
+    .await?;
+    let made = row.balance.zip(row.receiver_balance).zip(row.currency_name);
+    Ok(made.map(|((balance, receiver_balance), name)| Sent {
+        balance,
+        receiver_balance,
+        currency: Currency { name, emoji: row.currency_emoji },
+        promised: row.promised.unwrap_or(false),
+    }))
+}
+
+async fn clear_batch(
+    db: &mut PgConnection,
+    transfers: &[&Transfer],
+) -> sqlx::Result<Vec<Option<Sent>>> {
+    fn column<T>(transfers: &[&Transfer], value: impl Fn(&Transfer) -> T) -> Vec<T> {
+        transfers.iter().map(|transfer| value(transfer)).collect()
+    }
+    let row = sqlx::query!(
+        r#"
+        select
+            balances as "balances!: Vec<Option<i64>>", receiver_balances as "receiver_balances!: Vec<Option<i64>>",
+            currency_names as "currency_names!: Vec<Option<String>>",
+            currency_emojis as "currency_emojis!: Vec<Option<String>>", promised as "promised!"
+        from bytes_transfer_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        "#,
+        &column(transfers, |transfer| transfer.act.guild.to_string()),
+        &column(transfers, |transfer| transfer.act.key.to_string()),
+        &column(transfers, |transfer| transfer.id),
+        &column(transfers, |transfer| transfer.act.now()),
+        &column(transfers, |transfer| transfer.act.member.id.to_string()),
+        &column(transfers, |transfer| transfer.act.member.username.clone()),
+        &column(transfers, |transfer| *transfer.act.member.id.created_at()),
+        &column(transfers, |transfer| transfer.receiver.id.to_string()),
+        &column(transfers, |transfer| transfer.receiver.username.clone()),
+        &column(transfers, |transfer| transfer.amount),
+        &column(transfers, |transfer| transfer.reason.clone()) as &[Option<String>],
+        &column(transfers, |transfer| transfer.confirmed),
+    )
+    .fetch_one(db)
+    .await?;
+    let figures = row.balances.into_iter().zip(row.receiver_balances);
+    let currencies = row.currency_names.into_iter().zip(row.currency_emojis);
+    Ok(figures
+        .zip(currencies)
+        .map(|((balance, receiver_balance), (name, emoji))| {
+            Some(Sent {
+                balance: balance?,
+                receiver_balance: receiver_balance?,
+                currency: Currency { name: name?, emoji },
+                promised: row.promised,
+            })
+        })
+        .collect())
 }
 
 /// Claims the daily, or finds that this act did or was refused, in one round trip.
@@ -549,52 +654,163 @@ pub(super) async fn list_history(
         .collect()
 }
 
-/// A page of the guild's accounts by balance; equal balances share a rank and stand in the order
-/// of ids.
-pub(super) async fn list_by_balance(
+/// Queues accounts for the leaderboard.
+pub(super) async fn queue_unranked(
+    db: &mut PgConnection,
+    accounts: &[(GuildId, UserId)],
+) -> sqlx::Result<()> {
+    let guilds: Vec<String> = accounts.iter().map(|(guild, _)| guild.to_string()).collect();
+    let users: Vec<String> = accounts.iter().map(|(_, user)| user.to_string()).collect();
+    sqlx::query!(
+        r#"
+        insert into bytes_unranked (guild_id, user_id)
+        select guild_id, user_id from unnest($1::varchar[], $2::varchar[]) as a (guild_id, user_id)
+        order by guild_id, user_id
+        on conflict (guild_id, user_id) do update set updated_at = now()
+        "#,
+        &guilds,
+        &users,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Queues who stands on the leaderboard with a streak that is over by the database's clock, at most
+/// 5 000.
+pub(super) async fn queue_ended_streaks(db: &mut PgConnection) -> sqlx::Result<u64> {
+    sqlx::query!(
+        r#"
+        insert into bytes_unranked (guild_id, user_id)
+        select guild_id, user_id from bytes_rankings
+        where ends_on <= (now() at time zone 'UTC')::date
+        order by guild_id, user_id
+        limit 5000
+        on conflict (guild_id, user_id) do nothing
+        "#,
+    )
+    .execute(db)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Queues every account that the leaderboard has otherwise than the accounts have it.
+pub(super) async fn queue_differing(db: &mut PgConnection) -> sqlx::Result<u64> {
+    sqlx::query!(
+        r#"
+        insert into bytes_unranked (guild_id, user_id)
+        select b.guild_id, b.user_id
+        from bytes_balances b
+        left join bytes_rankings held
+            on held.guild_id = b.guild_id and held.scope = 'balance' and held.user_id = b.user_id
+        left join bytes_rankings received
+            on received.guild_id = b.guild_id and received.scope = 'received' and received.user_id = b.user_id
+        where coalesce(-held.place, 0) <> case when b.left_at is null then b.balance else 0 end
+            or coalesce(-received.place, 0) <> case when b.left_at is null then b.total_received else 0 end
+        order by b.guild_id, b.user_id
+        on conflict (guild_id, user_id) do nothing
+        "#,
+    )
+    .execute(db)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Guilds with accounts to rank, at most 100.
+pub(super) async fn list_unranked_guilds(db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select distinct guild_id as "guild_id!: String" from bytes_unranked limit 100"#
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Ranks at most so many changed accounts of a guild, with streaks as they stand on `today`, or
+/// on the database's day; how many it took, 0 also when somebody else is at it.
+pub(super) async fn rank(
+    db: &mut PgConnection,
+    guild: &str,
+    today: Option<NaiveDate>,
+    most: i32,
+) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        r#"select bytes_rank($1, coalesce($2, (now() at time zone 'UTC')::date), $3) as "taken!""#,
+        guild,
+        today,
+        most,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// How many members are ranked.
+pub(super) async fn count_ranked(
     db: &mut PgConnection,
     guild: GuildId,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<Standing>> {
-    let rows = sqlx::query!(
+    scope: Scope,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
         r#"
-        select user_id, balance, rank() over (order by balance desc) as "rank!"
-        from bytes_balances
-        where guild_id = $1
-        order by balance desc, length(user_id), user_id
-        limit $2
-        offset $3
+        select coalesce(sum(members), 0)::bigint as "members!"
+        from bytes_ranking_steps
+        where guild_id = $1 and scope = $2
         "#,
         guild.to_string(),
+        scope as Scope,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// How many members are ranked with more than `value`, not counting one of them.
+pub(super) async fn count_above(
+    db: &mut PgConnection,
+    guild: GuildId,
+    scope: Scope,
+    value: i64,
+    but: UserId,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        select bytes_ranked_above($1, $2, $3) - (
+            select count(*) from bytes_rankings
+            where guild_id = $1 and scope = $2 and user_id = $4 and place < -$3
+        ) as "above!"
+        "#,
+        guild.to_string(),
+        scope as Scope,
+        value,
+        but.to_string(),
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A page of who is ranked, and how many stand above its first.
+pub(super) async fn list_ranked(
+    db: &mut PgConnection,
+    guild: GuildId,
+    scope: Scope,
+    limit: i32,
+    offset: i64,
+) -> sqlx::Result<(i64, Vec<(UserId, i64)>)> {
+    let rows = sqlx::query!(
+        r#"
+        select
+            user_id as "user_id!", value as "value!",
+            bytes_ranked_above($1, $2, first_value(value) over ()) as "above!"
+        from bytes_ranking_page($1, $2, $4, $3)
+        "#,
+        guild.to_string(),
+        scope as Scope,
         limit,
         offset,
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| Ok(Standing { rank: row.rank, member: user(&row.user_id)?, value: row.balance }))
-        .collect()
-}
-
-/// How many accounts the guild has, and how many of them hold more than `balance`.
-pub(super) async fn count_above(
-    db: &mut PgConnection,
-    guild: GuildId,
-    balance: i64,
-) -> sqlx::Result<(i64, i64)> {
-    let row = sqlx::query!(
-        r#"
-        select count(*) as "accounts!", count(*) filter (where balance > $2) as "above!"
-        from bytes_balances
-        where guild_id = $1
-        "#,
-        guild.to_string(),
-        balance,
-    )
-    .fetch_one(db)
-    .await?;
-    Ok((row.accounts, row.above))
+    let above = rows.first().map_or(0, |row| row.above);
+    let members = rows.into_iter().map(|row| Ok((user(&row.user_id)?, row.value)));
+    Ok((above, members.collect::<sqlx::Result<_>>()?))
 }
 
 /// How many accounts and ledger rows there are, over all guilds.

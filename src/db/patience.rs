@@ -45,6 +45,22 @@ impl Database {
         &self.pool
     }
 
+    /// A connection for work that is tried once, and then another way.
+    ///
+    /// # Errors
+    ///
+    /// If there is none within the pool's patience.
+    pub async fn hold(&self) -> sqlx::Result<Held> {
+        let connection = Box::pin(self.pool.acquire()).await?;
+        Ok(Held { connection: Some(connection), abandoned: Arc::default() })
+    }
+
+    /// Whether every connection is in use, so that somebody may wait for one.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.pool.num_idle() == 0 && self.pool.size() >= self.pool.options().get_max_connections()
+    }
+
     /// Asks for a sign of life, once.
     ///
     /// # Errors
@@ -123,6 +139,13 @@ impl Database {
 pub struct Held {
     connection: Option<PoolConnection<Postgres>>,
     abandoned: Arc<AtomicBool>,
+}
+
+impl Held {
+    /// Cuts a connection whose answer never came.
+    pub fn abandon(self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Deref for Held {

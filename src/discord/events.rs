@@ -143,7 +143,7 @@ async fn submitted(context: poise::FrameworkContext<'_, App, Error>, form: &Moda
             let http = Arc::clone(&context.serenity_context.http);
             let submission = Submission { act, form: button, fields: fields.collect(), http };
             match submission.form.feature.as_str() {
-                "bytes" => bytes::submit(&app.db, submission).await,
+                "bytes" => bytes::submit(&app.bank, submission).await,
                 _ => Err(Refusal::Outdated.into()),
             }
         })
@@ -191,7 +191,7 @@ async fn member_joined(app: &App, guild: GuildId, member: UserId) {
 /// Which feature serves a button.
 async fn route(app: &App, press: Press) -> Result<Reply> {
     match press.button.feature.as_str() {
-        "bytes" => bytes::press(&app.db, press).await,
+        "bytes" => bytes::press(&app.bank, press).await,
         _ => Err(Refusal::Outdated.into()),
     }
 }

@@ -36,6 +36,8 @@ use crate::{Error, Result, bytes};
 pub struct App {
     /// The database.
     pub db: Database,
+    /// Where bytes are.
+    pub bank: bytes::Bank,
     /// The bot's own user.
     pub bot: Person,
     /// Discord's REST API, for all but answers to interactions.
@@ -52,7 +54,16 @@ impl App {
     /// Joins what the bot works with.
     #[must_use]
     pub fn new(db: Database, bot: Person, rest: Rest, intents: Intents) -> Self {
-        Self { db, bot, rest, outbox: Outbox::default(), intents, running: Arc::default() }
+        let outbox = Outbox::default();
+        Self {
+            bank: bytes::Bank::new(db.clone(), outbox.clone()),
+            db,
+            bot,
+            rest,
+            outbox,
+            intents,
+            running: Arc::default(),
+        }
     }
 
     /// Says that something runs, for as long as the guard lives; `None` while a stop waits already.

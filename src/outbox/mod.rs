@@ -41,6 +41,13 @@ impl Outbox {
     pub fn wake(&self) {
         self.promised.notify_one();
     }
+
+    /// The same for an act that may have promised something.
+    pub fn wake_if(&self, promised: bool) {
+        if promised {
+            self.wake();
+        }
+    }
 }
 
 /// A row that is to be carried out.

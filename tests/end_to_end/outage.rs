@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytekeeper::act::{Act, Person};
 use bytekeeper::db::Database;
+use bytekeeper::outbox::Outbox;
 use bytekeeper::{Error, bytes};
 use embedded_postgres::{Embedded, Options};
 use nix::sys::signal::{Signal, kill};
@@ -153,14 +154,14 @@ async fn what_cannot_be_known_is_said_to_be_unknown_and_what_was_not_done_to_be_
     through.ping().await.expect("connects");
 
     wire.lose_answers(1_000);
-    let lost = bytes::send(&through, &act(1), &bob, 60, None).await;
+    let lost = bytes::send(&bank(&through), &act(1), &bob, 60, None).await;
     assert!(matches!(lost, Err(Error::Unknown(_))), "{lost:?}");
     wire.close();
-    let refused = bytes::send(&impatient(&wire), &act(2), &bob, 1, None).await;
+    let refused = bytes::send(&bank(&impatient(&wire)), &act(2), &bob, 1, None).await;
     assert!(matches!(refused, Err(Error::Unreachable(_))), "{refused:?}");
 
     // It was done, once, and a later delivery knows.
-    let sent = bytes::send(&Database::new(pool.clone()), &act(1), &bob, 60, None)
+    let sent = bytes::send(&bank(&Database::new(pool.clone())), &act(1), &bob, 60, None)
         .await
         .expect("done before");
     let bytes::Sending::Sent(sent) = sent else { panic!("to be confirmed: {sent:?}") };
@@ -183,7 +184,8 @@ async fn a_refusal_behind_a_lost_commit_is_not_told_as_nothing_changed(pool: PgP
 
     wire.lose_answers(1);
     let sent =
-        bytes::send(&through, &act(1), &Person::new(UserId::new(20 << 22), "bob"), 60, None).await;
+        bytes::send(&bank(&through), &act(1), &Person::new(UserId::new(20 << 22), "bob"), 60, None)
+            .await;
 
     assert_eq!(wire.losses_left(), 0, "it was committed");
     assert!(matches!(sent, Err(Error::Unknown(_))), "{sent:?}");
@@ -252,4 +254,8 @@ async fn wait_for_a_waiter(pool: &PgPool) {
         sleep(Duration::from_millis(10)).await;
     }
     panic!("nobody waits for the row");
+}
+
+fn bank(db: &Database) -> bytes::Bank {
+    bytes::Bank::new(db.clone(), Outbox::default())
 }

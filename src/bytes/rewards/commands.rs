@@ -18,7 +18,7 @@ use super::{Added, Holders, Repair};
 use crate::Result;
 use crate::discord::reply::Reply;
 use crate::discord::rest::{Rest, RestError};
-use crate::discord::text::{amount, counted};
+use crate::discord::text::{counted, grouped};
 use crate::discord::{Context, act, answer};
 use crate::outbox::Failure;
 
@@ -77,7 +77,7 @@ async fn remove(
         let removed = super::remove(&ctx.data().db, &act, role).await?;
         let text = format!(
             "<@&{role}> is not earned by receiving **{}** any more. Who has it keeps it.",
-            amount(removed.received)
+            removed.currency.amount(removed.received)
         );
         Ok(reply("Reward removed", text, &removed.failures))
     })
@@ -137,7 +137,7 @@ async fn choices(ctx: Context<'_>, partial: &str) -> Vec<AutocompleteChoice> {
         .map(|(role, received)| {
             let name = names.get(role).map_or_else(|| format!("deleted role {role}"), Clone::clone);
             let name: String = name.chars().take(60).collect();
-            (format!("{name} ({} received)", amount(*received)), role)
+            (format!("{name} ({} received)", grouped(*received)), role)
         })
         .filter(|(name, role)| {
             name.to_lowercase().contains(&wanted) || role.to_string().starts_with(&wanted)
@@ -232,6 +232,7 @@ async fn list_holders(rest: &Rest, guild: GuildId, roles: &[RoleId]) -> Option<H
 }
 
 fn added_reply(role: RoleId, received: i64, added: &Added) -> Reply {
+    let amount = |number| added.currency.amount(number);
     let mut text = format!("<@&{role}> is earned by receiving **{}**", amount(received));
     match added.before {
         Some(before) if before != received => {

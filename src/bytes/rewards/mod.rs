@@ -20,10 +20,11 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use self::rules::{Due, Refusal};
+use super::{Currency, store as accounts};
 use crate::act::{self, Act};
 use crate::db::Database;
 use crate::discord::rest::{Rest, RestError};
-use crate::discord::text::amount;
+use crate::discord::text::grouped;
 use crate::outbox::{self, Failure, Promise, Trouble};
 use crate::{Error, Result};
 
@@ -112,6 +113,8 @@ pub struct Added {
     pub before: Option<i64>,
     /// How many members get it by this, or lose it if it was raised.
     pub members: i64,
+    /// What bytes are called.
+    pub currency: Currency,
     /// What a manager is to be told.
     pub failures: Vec<Failure>,
 }
@@ -154,10 +157,12 @@ pub async fn add(db: &Database, act: &Act, role: RoleId, received: i64) -> Resul
                 outcome
             };
             let failures = outbox::tell_failures(&mut tx, act).await?;
+            let currency = accounts::find_settings(&mut tx, act.guild).await?.currency;
             tx.commit().await?;
             Ok(Ok(Added {
                 before: outcome["before"].as_i64(),
                 members: outcome["members"].as_i64().unwrap_or(0),
+                currency,
                 failures,
             }))
         })
@@ -170,6 +175,8 @@ pub async fn add(db: &Database, act: &Act, role: RoleId, received: i64) -> Resul
 pub struct Removed {
     /// The least `total_received` that earned it.
     pub received: i64,
+    /// What bytes are called.
+    pub currency: Currency,
     /// What a manager is to be told.
     pub failures: Vec<Failure>,
 }
@@ -197,8 +204,10 @@ pub async fn remove(db: &Database, act: &Act, role: RoleId) -> Result<Removed> {
                 outcome
             };
             let failures = outbox::tell_failures(&mut tx, act).await?;
+            let currency = accounts::find_settings(&mut tx, act.guild).await?.currency;
             tx.commit().await?;
-            Ok(Ok(Removed { received: outcome["received"].as_i64().unwrap_or(0), failures }))
+            let received = outcome["received"].as_i64().unwrap_or(0);
+            Ok(Ok(Removed { received, currency, failures }))
         })
         .await?;
     removed.map_err(refused)
@@ -317,6 +326,7 @@ async fn promise_differences(
     for rows in rows.chunks(usize::try_from(STEP).unwrap_or(1)) {
         let members: Vec<String> = rows.iter().map(|(member, _)| member.to_string()).collect();
         store::lock_all_present(tx, guild, &members).await?;
+        accounts::tell_changed(tx, guild, &members).await?;
         let rows = rows.iter().map(|&(member, role)| role_row(member, role));
         outbox::put_missing(tx, guild, ROLE, rows).await?;
     }
@@ -329,8 +339,13 @@ async fn promise_differences(
 ///
 /// As [`Database::settle`].
 pub async fn member_left(db: &Database, guild: GuildId, member: UserId) -> Result<()> {
-    db.settle(|mut connection| async move { store::set_left(&mut connection, guild, member).await })
-        .await
+    db.settle(|mut connection| async move {
+        let mut tx = connection.begin().await?;
+        store::set_left(&mut tx, guild, member).await?;
+        accounts::tell_changed(&mut tx, guild, &[member.to_string()]).await?;
+        tx.commit().await
+    })
+    .await
 }
 
 /// Notes that a member has joined the guild, and promises the roles that they earned when they were
@@ -345,6 +360,7 @@ pub async fn member_joined(db: &Database, guild: GuildId, member: UserId) -> Res
         let Some(received) = store::lock_present(&mut tx, guild, member).await? else {
             return Ok(false);
         };
+        accounts::tell_changed(&mut tx, guild, &[member.to_string()]).await?;
         let rewards = store::find_rewards(&mut tx, guild).await?;
         let earned = rewards.into_iter().filter(|&(_, threshold)| received >= threshold);
         let rows: Vec<_> = earned.map(|(role, _)| role_row(member, role)).collect();
@@ -401,11 +417,11 @@ async fn carry_out_role(db: &Database, rest: &Rest, promise: &Promise) -> Result
     let (method, reason, what) = match due {
         Due::Nothing => return Ok(()),
         Due::Give(threshold) => {
-            (LightMethod::Put, format!("Reached {}", amount(threshold)), "could not be given to")
+            (LightMethod::Put, format!("Reached {}", grouped(threshold)), "could not be given to")
         }
         Due::Take(threshold) => (
             LightMethod::Delete,
-            format!("Has not reached {}", amount(threshold)),
+            format!("Has not reached {}", grouped(threshold)),
             "could not be taken from",
         ),
     };

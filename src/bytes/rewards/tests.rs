@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::act::Person;
+use crate::bytes::Bank;
 use crate::outbox::Outbox;
 
 const GUILD: GuildId = GuildId::new(1);
@@ -111,7 +112,7 @@ async fn whatever_races_in_the_end_each_member_has_the_role_that_the_database_sa
     }
     let mut acting = JoinSet::new();
     for giver in 1..=MEMBERS {
-        let db = db.clone();
+        let bank = Bank::new(db.clone(), Outbox::default());
         acting.spawn(async move {
             for n in 0..60 {
                 // The fourth receives four times as much as the first.
@@ -119,7 +120,7 @@ async fn whatever_races_in_the_end_each_member_has_the_role_that_the_database_sa
                 if receiver != giver {
                     let amount = i64::try_from(receiver).expect("small");
                     let (act, receiver) = (act(giver, n), person(receiver));
-                    crate::bytes::send(&db, &act, &receiver, amount, None).await.expect("sent");
+                    crate::bytes::send(&bank, &act, &receiver, amount, None).await.expect("sent");
                 }
             }
         });

@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use poise::serenity_prelude::Permissions;
 use sqlx::PgPool;
 
-use super::super::{
-    Pending, Preview, Refusal, Sending, Sent, cancel, confirm, press, send, tell_once,
-};
+use super::super::{Pending, Preview, Refusal, Sending, Sent, cancel, press, tell_once};
 use super::races;
 use super::{
-    account, act, assert_clean, balance, configure, database, ledger_rows, noon, own_account,
-    person, refusal, sent,
+    account, act, assert_clean, balance, bank, configure, confirm, database, ledger_rows, noon,
+    own_account, person, refusal, send, sent,
 };
 use crate::act::Act;
 use crate::db::Database;
@@ -227,7 +225,8 @@ async fn somebody_elses_press_decides_nothing(pool: PgPool) {
         };
         let act = Act { member: person(2), ..asked.clone() };
 
-        let pressed = press(&db, Press { act, button, permissions: Permissions::all() }).await;
+        let pressed =
+            press(&bank(&db), Press { act, button, permissions: Permissions::all() }).await;
 
         let refused = matches!(pressed, Err(Error::Interaction(discord::Refusal::NotYours)));
         assert!(refused, "{action}: {pressed:?}");

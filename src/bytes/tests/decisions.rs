@@ -9,8 +9,8 @@ use sqlx::PgPool;
 use tokio::runtime::Handle;
 
 use super::super::rules::{Gift, Verdict, check_daily, check_transfer};
-use super::super::{Account, Currency, Refusal, Sending, Settings, claim_daily, transfer};
-use super::{GUILD, account, act, database, noon, person};
+use super::super::{Account, Currency, Refusal, Sending, Settings, claim_daily};
+use super::{GUILD, account, act, database, noon, person, transfer};
 use crate::{Error, Result};
 
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use super::super::rules::{Gift, Verdict, check_gift, check_transfer, parse_amoun
 use super::super::settings::{Change, Emoji, Setting, Wishes, parse_emoji};
 use super::super::{
     Account, Adjusted, Board, Claim, Currency, Direction, Entry, History, Holding, Kind, Pending,
-    Preview, Refusal, Sent, Settings, Standing, commands, economy,
+    Preview, Refusal, Scope, Sent, Settings, Standing, commands, economy,
 };
 use super::noon;
 use crate::act::{Act, Person};
@@ -295,9 +295,11 @@ fn every_reply_of_the_economy() {
         next: noon(2),
         next_bonus: Some((16, 4)),
         currency: currency(),
+        promised: false,
     };
     let standing = |rank, member, value| Standing { rank, member: UserId::new(member), value };
     let board = Board {
+        scope: Scope::Balance,
         standings: vec![
             standing(1, 4, 1_000_000),
             standing(2, 5, 300),
@@ -333,7 +335,8 @@ fn every_reply_of_the_economy() {
         currency: currency(),
     };
     let none = History { entries: Vec::new(), page: 0, more: false, currency: Currency::default() };
-    let sent = Sent { balance: 766, receiver_balance: 1_234, currency: currency() };
+    let sent =
+        Sent { balance: 766, receiver_balance: 1_234, currency: currency(), promised: false };
     let adjusted = Adjusted { balance: 1, currency: Currency::default(), promised: false };
     let replies = [
         commands::balance_reply(&act, act.member.id, &holding),

@@ -7,12 +7,12 @@ use sqlx::PgPool;
 use super::super::settings::{Change, Setting, Wishes};
 use super::super::{
     Adjusted, Currency, Direction, Kind, Refusal, add_bonus, adjust, change_settings, history,
-    managers, remove_bonus, send,
+    managers, remove_bonus,
 };
 use super::races;
 use super::{
     GUILD, account, act, assert_clean, balance, configure, database, ledger_rows, noon,
-    own_account, person, refusal, sent,
+    own_account, person, refusal, send, sent,
 };
 use crate::db::Database;
 use crate::{Error, Result};

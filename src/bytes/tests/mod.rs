@@ -5,6 +5,7 @@ mod decisions;
 mod looks;
 mod managers;
 mod operations;
+mod plans;
 mod races;
 mod schema;
 
@@ -12,7 +13,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use poise::serenity_prelude::{GuildId, InteractionId, UserId};
 use sqlx::PgPool;
 
-use super::{Account, Refusal, Sending, Sent};
+use super::{Account, Bank, Pending, Refusal, Sending, Sent};
 use crate::Error;
 use crate::act::{Act, Person};
 use crate::db::Database;
@@ -50,6 +51,38 @@ fn database(pool: &PgPool) -> Database {
     Database::new(pool.clone())
 }
 
+fn bank(db: &Database) -> Bank {
+    Bank::new(db.clone(), crate::outbox::Outbox::default())
+}
+
+/// Sends as a command would, through a bank of its own.
+async fn send(
+    db: &Database,
+    act: &Act,
+    receiver: &Person,
+    amount: i64,
+    reason: Option<&str>,
+) -> crate::Result<Sending> {
+    super::send(&bank(db), act, receiver, amount, reason).await
+}
+
+/// The same, as the giver has confirmed or not.
+async fn transfer(
+    db: &Database,
+    act: &Act,
+    receiver: &Person,
+    amount: i64,
+    reason: Option<&str>,
+    confirmed: bool,
+) -> crate::Result<Sending> {
+    super::transfer(&bank(db), act, receiver, amount, reason, confirmed).await
+}
+
+/// Confirms as a press would.
+async fn confirm(db: &Database, act: &Act) -> crate::Result<(Pending, Sent)> {
+    super::confirm(&bank(db), act).await
+}
+
 /// The acting member's account, opened if this is their first own command.
 async fn own_account(db: &Database, act: &Act) -> crate::Result<Account> {
     let holding = super::account_of(db, act, act.member.id).await?;
@@ -64,7 +97,7 @@ async fn account(pool: &PgPool, member: u64) -> Option<Account> {
 
 /// Sends what no rule forbids and nobody is asked about.
 async fn sent(db: &Database, act: &Act, receiver: u64, amount: i64) -> Sent {
-    let sending = super::send(db, act, &person(receiver), amount, None).await.expect("allowed");
+    let sending = send(db, act, &person(receiver), amount, None).await.expect("allowed");
     match sending {
         Sending::Sent(sent) => sent,
         Sending::Confirm(preview) => panic!("to be confirmed: {preview:?}"),

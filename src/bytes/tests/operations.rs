@@ -2,12 +2,12 @@ use chrono::{Days, TimeDelta};
 use sqlx::PgPool;
 
 use super::super::{
-    Account, Currency, Kind, Refusal, Sent, Standing, account_of, audit, claim_daily, history,
-    leaderboard, send, share,
+    Account, Currency, Kind, Refusal, Scope, Sent, Standing, account_of, audit, claim_daily,
+    history, leaderboard, share,
 };
 use super::{
-    account, act, assert_clean, balance, configure, database, ledger_rows, noon, own_account,
-    person, refusal, sent, snowflake,
+    account, act, assert_clean, balance, bank, configure, database, ledger_rows, noon, own_account,
+    person, refusal, send, sent, snowflake,
 };
 
 #[sqlx::test]
@@ -337,8 +337,10 @@ async fn equal_balances_share_a_rank_and_ones_own_is_known_from_any_page(pool: P
     }
     send(&db, &act(25, noon(1), 100), &person(7), 50, None).await.expect("allowed");
 
-    let first = leaderboard(&db, &act(25, noon(2), 0), 0).await.expect("readable");
-    let last = leaderboard(&db, &act(25, noon(2), 1), 99).await.expect("readable");
+    let first =
+        leaderboard(&bank(&db), &act(25, noon(2), 0), Scope::Balance, 0).await.expect("readable");
+    let last =
+        leaderboard(&bank(&db), &act(25, noon(2), 1), Scope::Balance, 99).await.expect("readable");
 
     let own = Standing { rank: 25, member: person(25).id, value: 50 };
     assert_eq!((first.page, first.pages, first.own), (0, 3, own));
@@ -358,7 +360,7 @@ async fn equal_balances_stand_in_the_order_of_ids_as_numbers(pool: PgPool) {
     short.member.id = 9_999_999_999_999_999_999.into();
     own_account(&db, &long).await.expect("opened");
 
-    let board = leaderboard(&db, &short, 0).await.expect("readable");
+    let board = leaderboard(&bank(&db), &short, Scope::Balance, 0).await.expect("readable");
 
     assert_eq!(board.standings[0].member, short.member.id);
 }

@@ -6,8 +6,8 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::super::{Refusal, claim_daily, send, store};
-use super::{act, assert_clean, balance, configure, database, noon, own_account, person};
+use super::super::{Refusal, claim_daily, store};
+use super::{act, assert_clean, balance, configure, database, noon, own_account, person, send};
 use crate::act::Act;
 use crate::db::Database;
 use crate::{Error, Result};

@@ -1,0 +1,149 @@
+//! Transfers that are asked for at the same time, made in one transaction.
+//!
+//! A lane holds one connection while there is work, takes all orders that wait, and makes those
+//! about which there is nothing to decide: both accounts are there, nobody else holds them, the
+//! answer is yes. Every other order is given back, also when the batch fails, and its asker goes
+//! the careful way, which decides anew and finds what the batch may have made after all.
+//!
+//! While one lane's batch is being written to disk, the other's is decided. Who receives tells the
+//! lane, so that the lanes don't meet over the member whom everybody pays.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use poise::serenity_prelude::{GuildId, UserId};
+use sqlx::types::Uuid;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{Sent, store};
+use crate::act::{Act, Person};
+use crate::db::{Database, Held};
+
+/// How many lanes there are; each holds a connection while it has work.
+const LANES: u64 = 2;
+/// The most orders of one transaction.
+const BATCH: usize = 64;
+/// The most orders that wait; beyond them an asker goes the careful way at once.
+const WAITING: usize = 1_024;
+/// How long the connection is kept without work. Long enough for a busy guild not to fetch it anew
+/// each time, short enough for nobody else to miss it.
+const LINGER: Duration = Duration::from_millis(50);
+/// How long a batch may take before its orders go the careful way.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A transfer that is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Transfer {
+    pub(super) act: Act,
+    pub(super) id: Uuid,
+    pub(super) receiver: Person,
+    /// Bytes, at least 1.
+    pub(super) amount: i64,
+    pub(super) reason: Option<String>,
+    pub(super) confirmed: bool,
+}
+
+struct Order {
+    transfer: Transfer,
+    answer: oneshot::Sender<Sent>,
+}
+
+/// Where orders go. The tasks behind it end with the last clone.
+#[derive(Debug, Clone)]
+pub(super) struct Clearing {
+    lanes: Arc<[mpsc::Sender<Order>]>,
+    moved: Moved,
+}
+
+/// The accounts that were moved and are not in the ranking's queue yet.
+type Moved = Arc<Mutex<HashSet<(GuildId, UserId)>>>;
+
+impl Clearing {
+    pub(super) fn new(db: Database) -> Self {
+        let moved = Moved::default();
+        let lanes = (0..LANES).map(|_| {
+            let (sender, orders) = mpsc::channel(WAITING);
+            tokio::spawn(work(db.clone(), orders, Arc::clone(&moved)));
+            sender
+        });
+        Self { lanes: lanes.collect(), moved }
+    }
+
+    /// Makes a transfer; `None` where it must be asked for the careful way.
+    pub(super) async fn make(&self, transfer: Transfer) -> Option<Sent> {
+        let (answer, cleared) = oneshot::channel();
+        // The low bits of a snowflake are nearly always 0.
+        let lane = (transfer.receiver.id.get() >> 22) % LANES;
+        let lane = self.lanes.get(usize::try_from(lane).ok()?)?;
+        lane.try_send(Order { transfer, answer }).ok()?;
+        cleared.await.ok()
+    }
+
+    /// Takes the accounts that were moved since the last call.
+    pub(super) fn take_moved(&self) -> Vec<(GuildId, UserId)> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    }
+
+    /// Gives back what was taken and could not be kept.
+    pub(super) fn put_moved(&self, accounts: Vec<(GuildId, UserId)>) {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(accounts);
+    }
+}
+
+async fn work(db: Database, mut orders: mpsc::Receiver<Order>, moved: Moved) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while orders.recv_many(&mut batch, BATCH).await > 0 {
+        // An order that is dropped goes the careful way.
+        let Ok(Ok(mut connection)) = timeout(PATIENCE, db.hold()).await else {
+            batch.clear();
+            continue;
+        };
+        loop {
+            if !serve(&mut connection, &mut batch, &moved).await {
+                connection.abandon();
+                break;
+            }
+            if db.is_exhausted() {
+                break;
+            }
+            match timeout(LINGER, orders.recv_many(&mut batch, BATCH)).await {
+                Ok(taken) if taken > 0 => {}
+                _ => break,
+            }
+        }
+    }
+}
+
+/// Whether the connection still answers.
+async fn serve(connection: &mut Held, batch: &mut Vec<Order>, moved: &Moved) -> bool {
+    let transfers: Vec<&Transfer> = batch.iter().map(|order| &order.transfer).collect();
+    let cleared = match timeout(PATIENCE, store::clear(connection, &transfers)).await {
+        Ok(Ok(cleared)) => cleared,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "A batch of transfers failed; each is asked for alone");
+            batch.clear();
+            return error.as_database_error().is_some();
+        }
+        Err(_) => {
+            batch.clear();
+            return false;
+        }
+    };
+    {
+        let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
+        for (transfer, _) in transfers.iter().zip(&cleared).filter(|(_, cleared)| cleared.is_some())
+        {
+            let Transfer { act, receiver, .. } = transfer;
+            moved.extend([(act.guild, act.member.id), (act.guild, receiver.id)]);
+        }
+    }
+    for (order, cleared) in batch.drain(..).zip(cleared) {
+        if let Some(cleared) = cleared {
+            // Who asked may be gone; the transfer is made all the same.
+            drop(order.answer.send(cleared));
+        }
+    }
+    true
+}

@@ -1,0 +1,200 @@
+//! Who has most: a ranking kept beside the accounts, a few seconds behind them.
+//!
+//! Every change of an account queues it (`bytes_unranked`); [`keep_ranked`] takes from the queue,
+//! and so does whoever looks at a leaderboard, so that a quiet guild's is never behind.
+
+use std::time::Duration;
+
+use poise::serenity_prelude::UserId;
+use sqlx::Connection;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::{Bank, Currency, Own, PAGE, store};
+use crate::Result;
+use crate::act::Act;
+use crate::db::Database;
+
+/// How far the ranking may fall behind the accounts.
+const EVERY: Duration = Duration::from_secs(4);
+/// How often all accounts are compared with the ranking, in rounds of [`EVERY`]: what a killed
+/// process had not queued yet is found again.
+const COMPARE_EVERY: u32 = 900;
+/// The most accounts of one transaction, and of one that somebody waits for.
+const ROUND: (i32, i32) = (500, 100);
+/// The pause between transactions, so that a busy hour's ranking leaves the database to its members.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What a leaderboard compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, sqlx::Type, poise::ChoiceParameter)]
+#[sqlx(type_name = "bytes_scope", rename_all = "snake_case")]
+pub enum Scope {
+    /// Bytes there are.
+    #[default]
+    #[name = "balance"]
+    Balance,
+    /// Transfers, dailies and positive adjustments so far.
+    #[name = "received"]
+    Received,
+    /// Days of the streak, 0 once a whole day was missed.
+    #[name = "streak"]
+    Streak,
+}
+
+/// A member's place on the leaderboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// 1 is the top; equal values share a rank.
+    pub rank: i64,
+    /// Who.
+    pub member: UserId,
+    /// Bytes, or days of a streak.
+    pub value: i64,
+}
+
+/// A page of the leaderboard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// What it compares.
+    pub scope: Scope,
+    /// The members on it who have any, best first, at most [`PAGE`].
+    pub standings: Vec<Standing>,
+    /// Which page it is, from 0.
+    pub page: u32,
+    /// How many pages there are, at least 1.
+    pub pages: u32,
+    /// The place of who asked, as their account stands now.
+    pub own: Standing,
+    /// What bytes are called.
+    pub currency: Currency,
+}
+
+/// A page of the guild's leaderboard and the acting member's own place; a page beyond the last is
+/// the last.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn leaderboard(bank: &Bank, act: &Act, scope: Scope, page: u32) -> Result<Board> {
+    let db = &bank.db;
+    let today = act.now().date_naive();
+    let Own { account: own, currency, .. } = super::own_account(db, act).await?;
+    queue_moved(bank).await?;
+    db.settle(|mut connection| async move {
+        store::rank(&mut connection, &act.guild.to_string(), Some(today), ROUND.1).await
+    })
+    .await?;
+    let own = match scope {
+        Scope::Balance => own.balance,
+        Scope::Received => own.total_received,
+        Scope::Streak => own.streak_on(today).into(),
+    };
+    db.settle(|mut connection| async move {
+        // One snapshot, or a page could contradict the rank beside it.
+        let mut tx =
+            connection.begin_with("begin isolation level repeatable read, read only").await?;
+        let member = act.member.id;
+        let members = store::count_ranked(&mut tx, act.guild, scope).await?;
+        let pages = u32::try_from(members).unwrap_or(u32::MAX).div_ceil(PAGE).max(1);
+        let page = page.min(pages - 1);
+        let offset = i64::from(page) * i64::from(PAGE);
+        let (above, ranked) =
+            store::list_ranked(&mut tx, act.guild, scope, PAGE.cast_signed(), offset).await?;
+        let own_above = store::count_above(&mut tx, act.guild, scope, own, member).await?;
+        tx.commit().await?;
+
+        let mut own_standing = Standing { rank: own_above + 1, member, value: own };
+        let mut standings: Vec<Standing> = Vec::with_capacity(ranked.len());
+        for (n, (member, value)) in (offset + 1..).zip(ranked) {
+            let rank = match standings.last() {
+                None => above + 1,
+                Some(last) if last.value == value => last.rank,
+                Some(_) => n,
+            };
+            standings.push(Standing { rank, member, value });
+        }
+        // One's own line is as new as one's account.
+        if let Some(line) = standings.iter_mut().find(|line| line.member == member) {
+            if line.value == own {
+                own_standing.rank = line.rank;
+            }
+            *line = own_standing;
+        }
+        Ok((standings, page, pages, own_standing))
+    })
+    .await
+    .map(|(standings, page, pages, own)| Board {
+        scope,
+        standings,
+        page,
+        pages,
+        own,
+        currency,
+    })
+}
+
+/// Queues the accounts that the clearing moved since it was last asked.
+async fn queue_moved(bank: &Bank) -> Result<()> {
+    let moved = bank.clearing.take_moved();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let accounts = moved.as_slice();
+    let queued = bank
+        .db
+        .settle(
+            |mut connection| async move { store::queue_unranked(&mut connection, accounts).await },
+        )
+        .await;
+    if queued.is_err() {
+        bank.clearing.put_moved(moved);
+    }
+    queued
+}
+
+/// Keeps the rankings of all guilds at most 5 s behind the accounts, as long as it's polled; several
+/// processes share the work.
+pub async fn keep_ranked(bank: Bank) {
+    let mut rounds = interval(EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for round in 0_u32.. {
+        rounds.tick().await;
+        if let Err(error) = rank_all(&bank, round.is_multiple_of(COMPARE_EVERY)).await {
+            tracing::warn!(%error, "Could not bring the leaderboards up to date");
+        }
+    }
+}
+
+async fn rank_all(bank: &Bank, compare: bool) -> Result<()> {
+    let db = &bank.db;
+    queue_moved(bank).await?;
+    db.settle(|mut connection| async move {
+        if compare {
+            store::queue_differing(&mut connection).await?;
+        }
+        store::queue_ended_streaks(&mut connection).await
+    })
+    .await?;
+    loop {
+        let guilds = db
+            .settle(
+                |mut connection| async move { store::list_unranked_guilds(&mut connection).await },
+            )
+            .await?;
+        let mut taken = 0;
+        for guild in &guilds {
+            taken += rank_round(db, guild).await?;
+            sleep(PAUSE).await;
+        }
+        // Nothing is left, or somebody else is at it.
+        if taken == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn rank_round(db: &Database, guild: &str) -> Result<i32> {
+    db.settle(
+        |mut connection| async move { store::rank(&mut connection, guild, None, ROUND.0).await },
+    )
+    .await
+}
