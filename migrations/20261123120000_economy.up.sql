@@ -635,6 +635,26 @@ declare
     g integer;
     r integer;
 begin
+    -- A few are sooner made one by one.
+    if size < 8 then
+        select
+            array_agg(made.balance order by o.place), array_agg(made.receiver_balance order by o.place),
+            array_agg(made.currency_name order by o.place), array_agg(made.currency_emoji order by o.place),
+            coalesce(bool_or(made.promised), false)
+        into balances, receiver_balances, currency_names, currency_emojis, promised
+        from unnest(
+            p_guild_ids, p_interaction_ids, p_ids, p_nows, p_giver_ids, p_giver_usernames, p_giver_createds,
+            p_receiver_ids, p_receiver_usernames, p_amounts, p_reasons, p_confirmeds
+        ) with ordinality as o (
+            guild_id, interaction_id, id, now, giver_id, giver_username, created,
+            receiver_id, receiver_username, amount, reason, confirmed, place
+        )
+        cross join lateral bytes_transfer_plain(
+            o.guild_id, o.interaction_id, o.id, o.now, o.giver_id, o.giver_username, o.created,
+            o.receiver_id, o.receiver_username, o.amount, o.reason, o.confirmed
+        ) as made;
+        return;
+    end if;
     balances := array_fill(null::bigint, array[size]);
     receiver_balances := balances;
     currency_names := array_fill(null::varchar, array[size]);

@@ -170,6 +170,24 @@ async fn what_cannot_be_known_is_said_to_be_unknown_and_what_was_not_done_to_be_
 }
 
 #[sqlx::test]
+async fn a_gift_whose_batch_lost_its_answer_is_made_once_and_known(pool: PgPool) {
+    let wire = Wire::to(&pool);
+    let bob = Person::new(UserId::new(20 << 22), "bob");
+    let through = impatient(&wire);
+    // Both have accounts, so that the quick way can make the next.
+    bytes::send(&bank(&through), &act(1), &bob, 10, None).await.expect("allowed");
+
+    wire.lose_next_answer();
+    let sent = bytes::send(&bank(&through), &act(2), &bob, 60, None).await.expect("made");
+
+    assert_eq!(wire.losses_left(), 0, "an answer was lost");
+    let bytes::Sending::Sent(sent) = sent else { panic!("to be confirmed: {sent:?}") };
+    assert_eq!((sent.balance, sent.receiver_balance), (30, 70));
+    let audit = bytes::audit(&pool).await.expect("readable");
+    assert!(audit.differences.is_empty(), "{audit}");
+}
+
+#[sqlx::test]
 async fn a_refusal_behind_a_lost_commit_is_not_told_as_nothing_changed(pool: PgPool) {
     let wire = Wire::to(&pool);
     let through = impatient(&wire);
@@ -207,7 +225,8 @@ async fn a_connection_that_falls_silent_in_mid_act_is_cut_and_gives_its_place_fr
 
 /// A database behind a wire, which is given up after three seconds.
 fn impatient(wire: &Wire) -> Database {
-    let options = PgPoolOptions::new().acquire_timeout(Duration::from_secs(1));
+    // One connection, so that every try of an act is on that or on a new one.
+    let options = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(1));
     let pool = options.connect_lazy(&wire.url()).expect("an address");
     Database::new(pool).with_patience(Duration::from_secs(3))
 }

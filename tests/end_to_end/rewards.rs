@@ -73,7 +73,7 @@ async fn who_receives_enough_gets_the_role_and_the_audit_log_says_why(pool: PgPo
     assert!(stage.guild.roles_of(&stage.ada).is_empty(), "who gives receives nothing");
     let requests = role_requests(&stage.discord);
     assert_eq!(requests.len(), 1);
-    assert_eq!(requests[0].reason.as_deref(), Some("Reached 50 bytes"));
+    assert_eq!(requests[0].reason.as_deref(), Some("Reached 50"));
     until_settled(&stage).await;
     stage.close().await;
 }
@@ -296,7 +296,7 @@ async fn a_role_that_was_deleted_is_named_and_can_be_removed_by_its_id(pool: PgP
     assert!(told.contains(&format!("The role {role} no longer exists.")), "{told}");
     assert!(told.contains("the role no longer exists; remove it with"), "{told}");
     let offered = stage.olga.complete("/economy reward remove role:").await.expect("offers");
-    assert_eq!(offered[0].name, format!("deleted role {role} (10 bytes received)"));
+    assert_eq!(offered[0].name, format!("deleted role {role} (10 received)"));
     assert_eq!(offered[0].value, role.to_string());
     ask(&stage.olga, &format!("/economy reward remove role:{role}")).await;
     let left = stage.olga.complete("/economy reward remove role:").await.expect("offers");
@@ -325,7 +325,7 @@ async fn a_late_give_behind_a_raised_threshold_takes_instead(pool: PgPool) {
     assert_eq!(gives, 1, "the late try gave nothing: {requests:#?}");
     assert_eq!(
         requests.last().and_then(|request| request.reason.clone()).as_deref(),
-        Some("Has not reached 1,000 bytes")
+        Some("Has not reached 1,000")
     );
     stage.close().await;
 }

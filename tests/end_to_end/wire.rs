@@ -16,6 +16,7 @@ pub(crate) struct Wire {
     folder: TempDir,
     database: String,
     lose: Arc<AtomicUsize>,
+    lose_quick: Arc<AtomicUsize>,
     /// How often the connections of the time fell silent.
     silences: Arc<AtomicUsize>,
     listener: JoinHandle<()>,
@@ -29,18 +30,23 @@ impl Wire {
         let lose = Arc::<AtomicUsize>::default();
         let server = server(&options);
         let losing = Arc::clone(&lose);
+        let lose_quick = Arc::<AtomicUsize>::default();
+        let losing_quick = Arc::clone(&lose_quick);
         let silences = Arc::<AtomicUsize>::default();
         let silencing = Arc::clone(&silences);
         let listener = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&server).await.expect("the server is there");
-                let answers =
-                    Answers { lose: Arc::clone(&losing), silences: Arc::clone(&silencing) };
+                let answers = Answers {
+                    lose: Arc::clone(&losing),
+                    lose_quick: Arc::clone(&losing_quick),
+                    silences: Arc::clone(&silencing),
+                };
                 tokio::spawn(answers.pass(client, server));
             }
         });
         let database = options.get_database().expect("a database").to_owned();
-        Self { folder, database, lose, silences, listener }
+        Self { folder, database, lose, lose_quick, silences, listener }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -57,6 +63,11 @@ impl Wire {
         self.lose.store(n, Ordering::SeqCst);
     }
 
+    /// The next answer to a transfer that was made the quick way is lost, and its connection.
+    pub(crate) fn lose_next_answer(&self) {
+        self.lose_quick.store(1, Ordering::SeqCst);
+    }
+
     /// From now on nothing comes back on the connections that there are, and nobody hangs up; new
     /// ones pass.
     pub(crate) fn silence(&self) {
@@ -70,7 +81,7 @@ impl Wire {
     }
 
     pub(crate) fn losses_left(&self) -> usize {
-        self.lose.load(Ordering::SeqCst)
+        self.lose.load(Ordering::SeqCst) + self.lose_quick.load(Ordering::SeqCst)
     }
 }
 
@@ -81,10 +92,13 @@ fn server(options: &PgConnectOptions) -> PathBuf {
 
 /// A committed transfer shows as this in the server's answer: the column `outcome`.
 const COMMITTED: &[u8] = b"done";
+/// One that was made the quick way shows as this: the column `currency_name`.
+const QUICK: &[u8] = b"bytes";
 
 /// What becomes of the answers on one connection.
 struct Answers {
     lose: Arc<AtomicUsize>,
+    lose_quick: Arc<AtomicUsize>,
     silences: Arc<AtomicUsize>,
 }
 
@@ -117,10 +131,11 @@ impl Answers {
     }
 
     fn loses(&self, answer: &[u8]) -> bool {
-        answer.windows(COMMITTED.len()).any(|bytes| bytes == COMMITTED)
-            && self
-                .lose
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-                .is_ok()
+        [(COMMITTED, &self.lose), (QUICK, &self.lose_quick)].iter().any(|(mark, lose)| {
+            answer.windows(mark.len()).any(|bytes| bytes == *mark)
+                && lose
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                    .is_ok()
+        })
     }
 }
