@@ -15,6 +15,7 @@ use std::time::Duration;
 use poise::serenity_prelude::{GuildId, UserId};
 use sqlx::types::Uuid;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::{Sent, store};
@@ -101,6 +102,13 @@ async fn work(db: Database, mut orders: mpsc::Receiver<Order>, moved: Moved) {
             continue;
         };
         loop {
+            // Whoever was answered just now may have the next order ready in a moment.
+            yield_now().await;
+            while batch.len() < BATCH
+                && let Ok(order) = orders.try_recv()
+            {
+                batch.push(order);
+            }
             if !serve(&mut connection, &mut batch, &moved).await {
                 connection.abandon();
                 break;

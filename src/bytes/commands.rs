@@ -425,8 +425,9 @@ pub(super) fn board_reply(act: &Act, board: &Board) -> Reply {
         Scope::Streak => "Leaderboard: streaks",
     });
     let lines = if lines.is_empty() { "Nobody is here yet.".to_owned() } else { lines.join("\n") };
+    let members = board.standings.iter().map(|standing| standing.member).collect();
     if board.pages == 1 {
-        return Reply::public(embed.description(format!("{lines}\n\n{own}")));
+        return Reply::public(embed.description(format!("{lines}\n\n{own}"))).showing(members);
     }
     let (page, last) = (board.page, board.pages - 1);
     let id = |page: u32| custom_id(act, "board", format!("{}:{page}", board.scope.name()));
@@ -436,6 +437,7 @@ pub(super) fn board_reply(act: &Act, board: &Board) -> Reply {
             .footer(CreateEmbedFooter::new(format!("Page {} of {}", page + 1, board.pages))),
     )
     .pager(page > 0, page < last, |step| id(page.saturating_add_signed(step)))
+    .showing(members)
 }
 
 /// A rank as the leaderboard shows it.

@@ -1,13 +1,17 @@
 //! Who has most: a ranking kept beside the accounts, a few seconds behind them.
 //!
-//! Every change of an account queues it (`bytes_unranked`); [`keep_ranked`] takes from the queue,
-//! and so does whoever looks at a leaderboard, so that a quiet guild's is never behind.
+//! Every change of an account queues it (`bytes_unranked`). Whoever looks at a leaderboard takes what
+//! is queued for the guild; [`keep_ranked`] keeps up with guilds that somebody looked at lately, and
+//! takes little from the others: ranking costs about as much as the transfer that made it necessary.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use poise::serenity_prelude::UserId;
 use sqlx::Connection;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{Bank, Currency, Own, PAGE, store};
 use crate::Result;
@@ -19,10 +23,38 @@ const EVERY: Duration = Duration::from_secs(4);
 /// How often all accounts are compared with the ranking, in rounds of [`EVERY`]: what a killed
 /// process had not queued yet is found again.
 const COMPARE_EVERY: u32 = 900;
-/// The most accounts of one transaction, and of one that somebody waits for.
-const ROUND: (i32, i32) = (500, 100);
+/// The most accounts of one transaction.
+const ROUND: i32 = 500;
+/// The most accounts of a round of [`EVERY`] in guilds at whose leaderboard nobody looks.
+const UNWATCHED: i32 = 200;
+/// How long a guild counts as watched after a look.
+const WATCHED: Duration = Duration::from_mins(10);
+/// How long a look may take the queue's work on itself.
+const LOOK: Duration = Duration::from_secs(1);
 /// The pause between transactions, so that a busy hour's ranking leaves the database to its members.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// When somebody last looked at each guild's leaderboard.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Looks(Arc<Mutex<HashMap<String, Instant>>>);
+
+impl Looks {
+    fn note(&self, guild: &str) {
+        let now = Instant::now();
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.retain(|_, last| now - *last < WATCHED);
+        looks.insert(guild.to_owned(), now);
+    }
+
+    fn watched(&self) -> Vec<String> {
+        let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks
+            .iter()
+            .filter(|(_, last)| last.elapsed() < WATCHED)
+            .map(|(guild, _)| guild.clone())
+            .collect()
+    }
+}
 
 /// What a leaderboard compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, sqlx::Type, poise::ChoiceParameter)]
@@ -79,10 +111,10 @@ pub async fn leaderboard(bank: &Bank, act: &Act, scope: Scope, page: u32) -> Res
     let today = act.now().date_naive();
     let Own { account: own, currency, .. } = super::own_account(db, act).await?;
     queue_moved(bank).await?;
-    db.settle(|mut connection| async move {
-        store::rank(&mut connection, &act.guild.to_string(), Some(today), ROUND.1).await
-    })
-    .await?;
+    let guild = act.guild.to_string();
+    bank.looks.note(&guild);
+    let begun = Instant::now();
+    while begun.elapsed() < LOOK && rank(db, &guild, Some(today), ROUND).await? == ROUND {}
     let own = match scope {
         Scope::Balance => own.balance,
         Scope::Received => own.total_received,
@@ -151,8 +183,8 @@ async fn queue_moved(bank: &Bank) -> Result<()> {
     queued
 }
 
-/// Keeps the rankings of all guilds at most 5 s behind the accounts, as long as it's polled; several
-/// processes share the work.
+/// Keeps the rankings of guilds that are looked at, or where little happens, at most 5 s behind the
+/// accounts, as long as it's polled; several processes share the work.
 pub async fn keep_ranked(bank: Bank) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -174,27 +206,26 @@ async fn rank_all(bank: &Bank, compare: bool) -> Result<()> {
         store::queue_ended_streaks(&mut connection).await
     })
     .await?;
-    loop {
-        let guilds = db
-            .settle(
-                |mut connection| async move { store::list_unranked_guilds(&mut connection).await },
-            )
-            .await?;
-        let mut taken = 0;
-        for guild in &guilds {
-            taken += rank_round(db, guild).await?;
+    for guild in bank.looks.watched() {
+        while rank(db, &guild, None, ROUND).await? == ROUND {
             sleep(PAUSE).await;
         }
-        // Nothing is left, or somebody else is at it.
-        if taken == 0 {
-            return Ok(());
+    }
+    let guilds = db
+        .settle(|mut connection| async move { store::list_unranked_guilds(&mut connection).await })
+        .await?;
+    let mut left = UNWATCHED;
+    for guild in &guilds {
+        if left > 0 {
+            left -= rank(db, guild, None, left).await?;
         }
     }
+    Ok(())
 }
 
-async fn rank_round(db: &Database, guild: &str) -> Result<i32> {
+async fn rank(db: &Database, guild: &str, today: Option<NaiveDate>, most: i32) -> Result<i32> {
     db.settle(
-        |mut connection| async move { store::rank(&mut connection, guild, None, ROUND.0).await },
+        |mut connection| async move { store::rank(&mut connection, guild, today, most).await },
     )
     .await
 }

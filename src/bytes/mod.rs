@@ -215,6 +215,7 @@ pub async fn share(db: &Database, act: &Act, member: UserId) -> Result<(Account,
 pub struct Bank {
     db: Database,
     clearing: clearing::Clearing,
+    looks: leaderboard::Looks,
     outbox: Outbox,
 }
 
@@ -222,7 +223,8 @@ impl Bank {
     /// Opens on a database, within a tokio runtime; what transfers promise wakes the outbox.
     #[must_use]
     pub fn new(db: Database, outbox: Outbox) -> Self {
-        Self { clearing: clearing::Clearing::new(db.clone()), db, outbox }
+        let clearing = clearing::Clearing::new(db.clone());
+        Self { db, clearing, looks: leaderboard::Looks::default(), outbox }
     }
 }
 

@@ -14,7 +14,7 @@ use poise::futures_util::FutureExt;
 use poise::serenity_prelude as serenity;
 use serenity::{
     CommandInteraction, CreateInteractionResponse as Response, CreateInteractionResponseMessage,
-    CreateModal, Http, HttpError, InteractionId, StatusCode,
+    CreateModal, GuildId, Http, HttpError, InteractionId, ShardMessenger, StatusCode,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -44,6 +44,8 @@ const ALREADY_ACKNOWLEDGED: isize = 40_060;
 pub(super) struct Asked<'a> {
     pub(super) http: &'a Http,
     pub(super) app: &'a App,
+    pub(super) shard: &'a ShardMessenger,
+    pub(super) guild: Option<GuildId>,
     pub(super) id: InteractionId,
     pub(super) token: &'a str,
     /// What was asked for, in the log's words: `/bytes send`, `bytes:board`.
@@ -62,6 +64,8 @@ impl<'a> Asked<'a> {
         Self {
             http: &context.serenity_context.http,
             app: context.user_data,
+            shard: &context.serenity_context.shard,
+            guild: interaction.guild_id,
             id: interaction.id,
             token: &interaction.token,
             what,
@@ -78,10 +82,13 @@ impl<'a> Asked<'a> {
         let started = Instant::now();
         let mut work = Box::pin(caught(work));
         let answered = if let Ok(result) = timeout_at(started + IN_TIME, &mut work).await {
-            self.at_once(self.words(result)).await
+            let reply = self.words(result);
+            self.check_presence(&reply);
+            self.at_once(reply).await
         } else {
             let (deferred, result) = tokio::join!(self.defer(), work);
             let reply = self.words(result);
+            self.check_presence(&reply);
             match deferred {
                 Ok(true) => self.late(reply).await,
                 // Another delivery answers.
@@ -90,6 +97,12 @@ impl<'a> Asked<'a> {
             }
         };
         self.log(started, answered);
+    }
+
+    fn check_presence(&self, reply: &Reply) {
+        if let Some(guild) = self.guild {
+            self.app.presence.ask(self.shard, guild, reply.shown().to_vec());
+        }
     }
 
     /// Does the work and opens the form that it comes to.

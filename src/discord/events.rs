@@ -39,6 +39,15 @@ pub(super) async fn handle(context: poise::FrameworkContext<'_, App, Error>, eve
             forget(cache, context.user_data.bot.id, new_member);
             member_joined(context.user_data, new_member.guild_id, new_member.user.id).await;
         }
+        FullEvent::GuildMembersChunk { chunk } => {
+            let cache = &context.serenity_context.cache;
+            for member in chunk.members.values() {
+                forget(cache, context.user_data.bot.id, member);
+            }
+            for id in &chunk.not_found {
+                member_left(context.user_data, chunk.guild_id, id.get().into()).await;
+            }
+        }
         FullEvent::GuildMemberUpdate { new: Some(member), .. } => {
             let cache = &context.serenity_context.cache;
             forget(cache, context.user_data.bot.id, member);
@@ -65,6 +74,8 @@ async fn pressed(context: poise::FrameworkContext<'_, App, Error>, press: &Compo
     let mut asked = Asked {
         http: &context.serenity_context.http,
         app,
+        shard: &context.serenity_context.shard,
+        guild: press.guild_id,
         id: press.id,
         token: &press.token,
         what: what.as_deref().unwrap_or("a button"),
@@ -117,6 +128,8 @@ async fn submitted(context: poise::FrameworkContext<'_, App, Error>, form: &Moda
     let asked = Asked {
         http: &context.serenity_context.http,
         app,
+        shard: &context.serenity_context.shard,
+        guild: form.guild_id,
         id: form.id,
         token: &form.token,
         what: what.as_deref().unwrap_or("a form"),

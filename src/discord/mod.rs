@@ -7,6 +7,7 @@ mod events;
 mod gate;
 pub mod needs;
 mod on_error;
+mod presence;
 pub mod registration;
 pub mod reply;
 pub mod rest;
@@ -46,6 +47,8 @@ pub struct App {
     pub outbox: Outbox,
     /// The intents that the gateway granted.
     pub intents: Intents,
+    /// Asks whether those whom a reply shows are still there.
+    presence: presence::Asks,
     /// Held for reading by all that runs, so that a clean stop can wait for it.
     running: Arc<tokio::sync::RwLock<()>>,
 }
@@ -62,6 +65,7 @@ impl App {
             rest,
             outbox,
             intents,
+            presence: presence::Asks::default(),
             running: Arc::default(),
         }
     }

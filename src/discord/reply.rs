@@ -40,6 +40,7 @@ pub struct Reply {
     audience: Audience,
     place: Place,
     then: Option<Box<Reply>>,
+    shown: Vec<UserId>,
 }
 
 impl Reply {
@@ -75,6 +76,7 @@ impl Reply {
             audience: Audience::Actor,
             place: Place::New,
             then: None,
+            shown: Vec::new(),
         }
     }
 
@@ -90,6 +92,17 @@ impl Reply {
     #[must_use]
     pub fn ping(self, member: UserId) -> Self {
         Self { ping: Some(member), ..self }
+    }
+
+    /// Says which members it shows, at most 100: it's checked whether they are still in the guild,
+    /// for the next reply.
+    #[must_use]
+    pub fn showing(self, members: Vec<UserId>) -> Self {
+        Self { shown: members, ..self }
+    }
+
+    pub(super) fn shown(&self) -> &[UserId] {
+        &self.shown
     }
 
     /// Adds a button; at most five fit.

@@ -1,8 +1,11 @@
 //! Every command of the economy, as members use it.
 
+use std::time::Duration;
+
 use chrono::{Days, TimeDelta, TimeZone, Utc};
 use sandbox::{Member, Seen, permissions};
 use sqlx::PgPool;
+use tokio::time::timeout;
 
 use crate::stage::{Stage, ask, assert_refused, typed};
 
@@ -339,5 +342,22 @@ async fn a_name_and_a_reason_full_of_markup_format_and_ping_nothing(pool: PgPool
             "{text}"
         );
     }
+    stage.close().await;
+}
+
+#[sqlx::test]
+async fn who_left_unseen_is_off_the_leaderboard_once_it_was_shown(pool: PgPool) {
+    let stage = Stage::open(pool).await;
+    stage.discord.configure_application(|settings| settings.guild_members_intent = false);
+    let stage = stage.restarted().await;
+    ask(&stage.ada, "/bytes send member:bob amount:5").await;
+    stage.guild.remove_member(&stage.bob);
+
+    let bob = format!("<@{}>", stage.bob.id);
+    let first = ask(&stage.ada, "/leaderboard").await.text();
+    assert!(first.contains(&bob), "nobody said that he left: {first}");
+    let noticed = async { while ask(&stage.ada, "/leaderboard").await.text().contains(&bob) {} };
+
+    timeout(Duration::from_secs(5), noticed).await.expect("he is gone");
     stage.close().await;
 }
