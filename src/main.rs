@@ -160,7 +160,7 @@ async fn audit(config: &Config) -> ExitCode {
     match audit {
         Ok(audit) => {
             say(&audit.to_string());
-            exit(audit.differences.is_empty())
+            exit(audit.is_clean())
         }
         Err(error) => failed(&error),
     }

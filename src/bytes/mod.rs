@@ -390,6 +390,17 @@ pub struct Audit {
     pub transactions: i64,
     /// Every account that differs.
     pub differences: Vec<Difference>,
+    /// Accounts whose history isn't one chain of all their rows, or that got the starting balance
+    /// twice.
+    pub broken_histories: i64,
+}
+
+impl Audit {
+    /// Whether every account is as the ledger says, and every history whole.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.differences.is_empty() && self.broken_histories == 0
+    }
 }
 
 /// An account that differs from its ledger; figures as text, for a sum may leave 64 bits.
@@ -425,7 +436,10 @@ impl fmt::Display for Audit {
         for difference in &self.differences {
             writeln!(f, "{difference}")?;
         }
-        Ok(())
+        match self.broken_histories {
+            0 => Ok(()),
+            broken => writeln!(f, "broken histories: {}", counted(broken, "account")),
+        }
     }
 }
 
@@ -462,8 +476,9 @@ pub async fn audit(db: &PgPool) -> Result<Audit> {
             .await?;
         let (accounts, transactions) = store::count_ledger(&mut tx).await?;
         let differences = store::list_differences(&mut tx).await?;
+        let broken_histories = store::count_broken_histories(&mut tx).await?;
         tx.commit().await?;
-        Ok(Audit { accounts, transactions, differences })
+        Ok(Audit { accounts, transactions, differences, broken_histories })
     }
     .await
     .map_err(Error::Database)

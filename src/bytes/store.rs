@@ -879,3 +879,34 @@ pub(super) async fn list_differences(db: &mut PgConnection) -> sqlx::Result<Vec<
     .fetch_all(db)
     .await
 }
+
+/// How many accounts have a history that isn't one chain of all their rows from the newest to the
+/// first, or more than one starting balance.
+pub(super) async fn count_broken_histories(db: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        with sides as (
+            select guild_id, giver_id as user_id, id, kind, giver_previous_id as previous_id
+            from bytes_transactions where giver_balance is not null
+            union all
+            select guild_id, receiver_id, id, kind, receiver_previous_id
+            from bytes_transactions where receiver_balance is not null
+        )
+        select count(*) as "broken!"
+        from (
+            select 1
+            from sides s
+            left join bytes_balances b on b.guild_id = s.guild_id and b.user_id = s.user_id
+            left join sides previous
+                on previous.guild_id = s.guild_id and previous.user_id = s.user_id and previous.id = s.previous_id
+            group by s.guild_id, s.user_id
+            having count(distinct previous.id) <> count(*) - 1
+                or not coalesce(bool_or(s.id = b.last_transaction_id), false)
+                or bool_or(s.previous_id = b.last_transaction_id)
+                or count(*) filter (where s.kind = 'starting') > 1
+        ) as accounts
+        "#,
+    )
+    .fetch_one(db)
+    .await
+}

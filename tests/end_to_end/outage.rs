@@ -184,7 +184,7 @@ async fn a_gift_whose_batch_lost_its_answer_is_made_once_and_known(pool: PgPool)
     let bytes::Sending::Sent(sent) = sent else { panic!("to be confirmed: {sent:?}") };
     assert_eq!((sent.balance, sent.receiver_balance), (30, 70));
     let audit = bytes::audit(&pool).await.expect("readable");
-    assert!(audit.differences.is_empty(), "{audit}");
+    assert!(audit.is_clean(), "{audit}");
 }
 
 #[sqlx::test]

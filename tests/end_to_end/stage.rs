@@ -92,7 +92,7 @@ impl Stage {
     /// The ledger must add up.
     pub(crate) async fn audit(&self) {
         let audit = bytes::audit(&self.pool).await.expect("readable");
-        assert!(audit.differences.is_empty(), "{audit}");
+        assert!(audit.is_clean(), "{audit}");
     }
 
     /// The database.

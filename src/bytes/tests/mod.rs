@@ -135,5 +135,5 @@ async fn ledger_rows(pool: &PgPool) -> i64 {
 /// Proves the ledger against the balances.
 async fn assert_clean(pool: &PgPool) {
     let audit = super::audit(pool).await.expect("readable");
-    assert!(audit.differences.is_empty(), "{audit}");
+    assert!(audit.is_clean(), "{audit}");
 }

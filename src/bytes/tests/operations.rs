@@ -380,6 +380,7 @@ async fn the_audit_names_each_account_that_differs(pool: PgPool) {
         ),
         format!("update bytes_balances set total_received = 0 where user_id = '{}'", person(2).id),
         format!("delete from bytes_balances where user_id = '{}'", person(3).id),
+        "update bytes_transactions set giver_previous_id = null where kind = 'transfer'".to_owned(),
     ] {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.expect("valid");
     }
