@@ -4,6 +4,7 @@ mod confirmation;
 mod decisions;
 mod looks;
 mod managers;
+mod model;
 mod operations;
 mod plans;
 mod races;
