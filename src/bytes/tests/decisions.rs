@@ -1,16 +1,21 @@
 //! The decisions of the database are those of [`rules`](super::super::rules).
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::iter;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use poise::serenity_prelude::UserId;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 
+use super::super::clearing::Transfer;
 use super::super::rules::{Gift, Verdict, check_daily, check_transfer};
-use super::super::{Account, Currency, Refusal, Sending, Settings, claim_daily};
+use super::super::{Account, Currency, Refusal, Sending, Settings, claim_daily, store};
 use super::{GUILD, account, act, database, noon, person, transfer};
+use crate::act::{Act, Person};
 use crate::{Error, Result};
 
 #[derive(Debug, Clone)]
@@ -79,7 +84,7 @@ fn opened_account() -> impl Strategy<Value = Account> {
         last_daily,
         prop_oneof![0..=70_i32, Just(i32::MAX)],
         last_transfer,
-        prop_oneof![3 => Just(None), 1 => Just(Some(noon(1)))],
+        prop_oneof![5 => Just(None), 1 => Just(Some(noon(1)))],
     )
         .prop_map(
             |(balance, total_received, total_sent, last_daily, streak, last_transfer, left)| {
@@ -97,51 +102,242 @@ fn opened_account() -> impl Strategy<Value = Account> {
         )
 }
 
+/// A rule, at whose edge a case can be.
+#[derive(Debug, Clone, Copy)]
+enum Edge {
+    Confirm,
+    Limit,
+    Balance,
+    Overflow,
+    Cooldown,
+    Age,
+}
+
+impl Case {
+    /// The case at the edge of a rule, or one byte or millisecond beside it.
+    fn at(self, edge: Edge, beside: i64) -> Self {
+        let Settings { max_transfer, confirm_from, .. } = self.settings;
+        let hours = TimeDelta::hours(self.settings.transfer_cooldown_hours.into());
+        let other = self.other.clone().unwrap_or_default();
+        let fullest = other.balance.max(other.total_received).max(self.actor.total_sent);
+        let amount = match edge {
+            Edge::Confirm => confirm_from,
+            Edge::Limit => max_transfer,
+            Edge::Balance => self.actor.balance,
+            Edge::Overflow => i64::MAX - fullest,
+            Edge::Cooldown | Edge::Age => self.amount.saturating_sub(beside),
+        };
+        let now = match (edge, self.actor.last_transfer) {
+            (Edge::Cooldown, Some(last)) => last + hours + TimeDelta::milliseconds(beside),
+            (Edge::Age, _) if self.settings.min_account_age_days > 0 => {
+                self.settings.earliest(self.created) + TimeDelta::milliseconds(beside)
+            }
+            _ => self.now,
+        };
+        Self { amount: amount.saturating_add(beside).max(1), now, ..self }
+    }
+}
+
 fn case() -> impl Strategy<Value = Case> {
     let now = (0..6 * 24 * 60_i64).prop_map(|minutes| noon(1) + TimeDelta::minutes(minutes));
     // Before and behind the clock's own days: what a clock says can't be trusted.
-    let created = (-400..=10_i64).prop_map(|days| noon(1) + TimeDelta::days(days));
-    let accounts = (opened_account(), prop::option::of(opened_account()));
+    let days = prop_oneof![2 => -2_000..-400_i64, 1 => -400..=10_i64];
+    let created = days.prop_map(|days| noon(1) + TimeDelta::days(days));
+    let accounts = (opened_account(), prop::option::weighted(0.8, opened_account()));
     // Any amount, and those at the edge of each rule.
-    let edge = prop_oneof![1 => Just(None), 1 => (0..3_usize, -1..=1_i64).prop_map(Some)];
-    (settings(), accounts, (1..=2_500_i64, edge), any::<bool>(), created, now).prop_map(
+    let edge = prop_oneof![
+        Just(Edge::Confirm),
+        Just(Edge::Limit),
+        Just(Edge::Balance),
+        Just(Edge::Overflow),
+        Just(Edge::Cooldown),
+        Just(Edge::Age),
+    ];
+    let edge = prop::option::weighted(0.7, (edge, -1..=1_i64));
+    let amount = prop_oneof![1 => 1..=100_i64, 1 => 1..=2_500_i64];
+    (settings(), accounts, (amount, edge), any::<bool>(), created, now).prop_map(
         |(settings, (actor, other), (amount, edge), confirmed, created, now)| {
-            let amount = edge.map_or(amount, |(rule, beside)| {
-                let bound = [settings.confirm_from, settings.max_transfer, actor.balance][rule];
-                bound.saturating_add(beside).max(1)
-            });
-            Case { settings, actor, other, amount, confirmed, created, now }
+            let case = Case { settings, actor, other, amount, confirmed, created, now };
+            match edge {
+                Some((edge, beside)) => case.at(edge, beside),
+                None => case,
+            }
         },
     )
 }
 
 #[sqlx::test]
 async fn the_database_decides_as_the_rules_do(pool: PgPool) {
+    for_all(300, case(), move |case| decide_both_ways(pool.clone(), case)).await;
+}
+
+/// Tries so many cases, and shrinks the first that fails.
+async fn for_all<T, F>(
+    cases: u32,
+    strategy: impl Strategy<Value = T> + Send + 'static,
+    decide: impl Fn(T) -> F + Send + 'static,
+) where
+    T: Debug,
+    F: Future<Output = Result<(), TestCaseError>>,
+{
     let handle = Handle::current();
     let run = move || {
-        let mut runner =
-            TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
-        runner
-            .run(&case(), |case| handle.block_on(decide_both_ways(&pool, case)))
+        TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+            .run(&strategy, |case| handle.block_on(decide(case)))
             .unwrap_or_else(|failure| panic!("{failure}"));
     };
     tokio::task::spawn_blocking(run).await.expect("equal decisions");
 }
 
-async fn decide_both_ways(pool: &PgPool, case: Case) -> Result<(), TestCaseError> {
+/// What is asked for at the same time as a [`Case`].
+#[derive(Debug, Clone)]
+struct Beside {
+    /// Whether the other member gives; else the same one again.
+    back: bool,
+    amount: i64,
+    confirmed: bool,
+    /// Later than the case.
+    minutes: i64,
+}
+
+fn beside() -> impl Strategy<Value = Beside> {
+    let minutes = prop_oneof![2 => Just(0), 3 => 0..=3_000_i64];
+    (any::<bool>(), 1..=300_i64, any::<bool>(), minutes)
+        .prop_map(|(back, amount, confirmed, minutes)| Beside { back, amount, confirmed, minutes })
+}
+
+#[derive(Debug, Clone)]
+struct FastCase {
+    case: Case,
+    beside: Vec<Beside>,
+    /// Whether the actor's starting balance is still to come.
+    unopened: bool,
+    /// Which of them was refused or cancelled before.
+    said: Option<usize>,
+}
+
+/// One transfer alone, or three in a batch.
+fn fast_case() -> impl Strategy<Value = FastCase> {
+    let beside =
+        prop_oneof![Just(0..=0), Just(2..=2)].prop_flat_map(|n| prop::collection::vec(beside(), n));
+    let said = prop::option::weighted(0.1, 0..3_usize);
+    (case(), beside, prop::bool::weighted(0.1), said)
+        .prop_map(|(case, beside, unopened, said)| FastCase { case, beside, unopened, said })
+}
+
+#[sqlx::test]
+async fn the_fast_ways_say_yes_where_the_rules_do_and_nowhere_else(pool: PgPool) {
+    for_all(500, fast_case(), move |case| decide_fast(pool.clone(), case)).await;
+}
+
+async fn decide_fast(pool: PgPool, case: FastCase) -> Result<(), TestCaseError> {
+    let FastCase { case, beside, unopened, said } = case;
+    let Case { settings, mut actor, other, amount, confirmed, created, now } = case;
+    actor.opened = actor.opened.filter(|_| !unopened);
+    let first = Beside { back: false, amount, confirmed, minutes: 0 };
+    let members = [Person::new(super::snowflake(created, 1).into(), "actor"), person(2)];
+    let transfers: Vec<Transfer> = (0..)
+        .zip(iter::once(first).chain(beside))
+        .map(|(n, Beside { back, amount, confirmed, minutes })| {
+            let [member, receiver] =
+                if back { [&members[1], &members[0]] } else { [&members[0], &members[1]] };
+            let now = now + TimeDelta::minutes(minutes);
+            let act = Act { member: member.clone(), ..act(1, now, n) };
+            let id = act.row_id("transfer");
+            Transfer { act, id, receiver: receiver.clone(), amount, reason: None, confirmed }
+        })
+        .collect();
+    let accounts = [(members[0].id.get(), Some(&actor)), (members[1].id.get(), other.as_ref())];
+    store_all(&pool, &settings, &accounts).await;
+    let said = said.and_then(|said| transfers.get(said)).map(|transfer| transfer.act.key);
+    if let Some(key) = said {
+        sqlx::query(
+            "insert into processed_interactions (guild_id, interaction_id, part) values ($1, $2, 'transfer')",
+        )
+        .bind(GUILD.to_string())
+        .bind(key.to_string())
+        .execute(&pool)
+        .await
+        .expect("valid");
+    }
+
+    // Each in its turn, as the rules have it.
+    let mut accounts = BTreeMap::from([(members[0].id, actor)]);
+    accounts.extend(other.map(|other| (members[1].id, other)));
+    let mut histories: BTreeMap<UserId, Vec<(bool, i64)>> = BTreeMap::new();
+    let mut expected = Vec::new();
+    for Transfer { act, receiver, amount, confirmed, .. } in &transfers {
+        let (amount, member) = (*amount, act.member.id);
+        let sides = accounts.get(&member).cloned().zip(accounts.get(&receiver.id).cloned());
+        let gift = Gift {
+            amount,
+            confirmed: *confirmed,
+            account_created: *member.created_at(),
+            now: act.now(),
+        };
+        let plain = sides.filter(|(from, to)| {
+            from.opened.is_some()
+                && from.left.is_none()
+                && to.left.is_none()
+                && said != Some(act.key)
+                && check_transfer(&settings, from, to, gift) == Ok(Verdict::Move)
+        });
+        expected.push(plain.map(|(mut from, mut to)| {
+            from.balance -= amount;
+            from.total_sent += amount;
+            from.last_transfer = from.last_transfer.max(Some(act.now()));
+            to.balance += amount;
+            to.total_received += amount;
+            histories.entry(member).or_default().insert(0, (true, amount));
+            histories.entry(receiver.id).or_default().insert(0, (false, amount));
+            let figures = (from.balance, to.balance, settings.currency.clone());
+            accounts.extend([(member, from), (receiver.id, to)]);
+            figures
+        }));
+    }
+
+    let mut connection = pool.acquire().await.expect("a connection");
+    let orders: Vec<&Transfer> = transfers.iter().collect();
+    let cleared = store::clear(&mut connection, &orders).await.expect("no error");
+    let figures = cleared
+        .into_iter()
+        .map(|sent| sent.map(|sent| (sent.balance, sent.receiver_balance, sent.currency)));
+    prop_assert_eq!(&figures.collect::<Vec<_>>(), &expected, "{:?}", orders);
+    // What was made is not made again.
+    let made: Vec<&Transfer> = orders
+        .iter()
+        .zip(&expected)
+        .filter_map(|(order, sent)| sent.is_some().then_some(*order))
+        .collect();
+    if !made.is_empty() {
+        let again = store::clear(&mut connection, &made).await.expect("no error");
+        prop_assert!(again.iter().all(Option::is_none), "{again:?}");
+    }
+    for member in members.map(|member| member.id) {
+        let after = store::find_account(&mut connection, GUILD, member).await.expect("readable");
+        prop_assert_eq!(after.as_ref(), accounts.get(&member));
+        let lines = store::list_history(&mut connection, GUILD, member, 10, 0).await;
+        let lines: Vec<_> =
+            lines.expect("readable").iter().map(|line| (line.gave, line.amount)).collect();
+        prop_assert_eq!(lines, histories.remove(&member).unwrap_or_default());
+    }
+    Ok(())
+}
+
+async fn decide_both_ways(pool: PgPool, case: Case) -> Result<(), TestCaseError> {
     let Case { settings, actor, other, amount, confirmed, created, now } = case;
     let mut act = act(1, now, 0);
     act.member.id = super::snowflake(created, 1).into();
     let receiver = person(2);
     let before = (actor.clone(), other.clone().unwrap_or_default());
 
-    store(
-        pool,
+    store_all(
+        &pool,
         &settings,
         &[(act.member.id.get(), Some(&actor)), (receiver.id.get(), other.as_ref())],
     )
     .await;
-    let sent = transfer(&database(pool), &act, &receiver, amount, None, confirmed).await;
+    let sent = transfer(&database(&pool), &act, &receiver, amount, None, confirmed).await;
     let sent = refusal(sent)?;
     let gift = Gift { amount, confirmed, account_created: created, now };
     let expected = check_transfer(&settings, &before.0, &before.1, gift);
@@ -150,7 +346,7 @@ async fn decide_both_ways(pool: &PgPool, case: Case) -> Result<(), TestCaseError
         Sending::Confirm(_) => Verdict::Confirm,
     });
     prop_assert_eq!(verdict, expected.as_ref().copied(), "transfer");
-    let receiver_after = account(pool, 2).await;
+    let receiver_after = account(&pool, 2).await;
     match sent {
         Ok(Sending::Sent(sent)) => {
             prop_assert_eq!(sent.balance, before.0.balance - amount);
@@ -166,8 +362,9 @@ async fn decide_both_ways(pool: &PgPool, case: Case) -> Result<(), TestCaseError
         Err(_) => prop_assert_eq!(receiver_after, other.clone(), "a refusal changes nothing"),
     }
 
-    store(pool, &settings, &[(act.member.id.get(), Some(&actor)), (receiver.id.get(), None)]).await;
-    let claim = refusal(claim_daily(&database(pool), &act).await)?;
+    store_all(&pool, &settings, &[(act.member.id.get(), Some(&actor)), (receiver.id.get(), None)])
+        .await;
+    let claim = refusal(claim_daily(&database(&pool), &act).await)?;
     let expected = check_daily(&settings, &actor, created, now);
     prop_assert_eq!(
         claim.as_ref().map(|claim| (claim.reward, claim.streak)).map_err(Clone::clone),
@@ -186,7 +383,7 @@ fn refusal<T: std::fmt::Debug>(result: Result<T>) -> Result<Result<T, Refusal>, 
 }
 
 /// Replaces everything by these settings and accounts.
-async fn store(pool: &PgPool, settings: &Settings, accounts: &[(u64, Option<&Account>)]) {
+async fn store_all(pool: &PgPool, settings: &Settings, accounts: &[(u64, Option<&Account>)]) {
     sqlx::raw_sql(
         "truncate bytes_configs, bytes_balances, bytes_transactions, processed_interactions",
     )
