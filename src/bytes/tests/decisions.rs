@@ -102,64 +102,77 @@ fn opened_account() -> impl Strategy<Value = Account> {
         )
 }
 
-/// A rule, at whose edge a case can be.
+/// The one rule that can say no to a case, and by how much it's met: 0 is its edge, more is beyond.
 #[derive(Debug, Clone, Copy)]
 enum Edge {
     Confirm,
     Limit,
     Balance,
-    Overflow,
+    /// Of the receiver's balance, what they received, or what the giver sent.
+    Overflow(usize),
     Cooldown,
     Age,
+    /// The giver left, or the receiver.
+    Left(bool),
 }
 
 impl Case {
-    /// The case at the edge of a rule, or one byte or millisecond beside it.
-    fn at(self, edge: Edge, beside: i64) -> Self {
-        let Settings { max_transfer, confirm_from, .. } = self.settings;
-        let hours = TimeDelta::hours(self.settings.transfer_cooldown_hours.into());
-        let other = self.other.clone().unwrap_or_default();
-        let fullest = other.balance.max(other.total_received).max(self.actor.total_sent);
-        let amount = match edge {
-            Edge::Confirm => confirm_from,
-            Edge::Limit => max_transfer,
-            Edge::Balance => self.actor.balance,
-            Edge::Overflow => i64::MAX - fullest,
-            Edge::Cooldown | Edge::Age => self.amount.saturating_sub(beside),
-        };
-        let now = match (edge, self.actor.last_transfer) {
-            (Edge::Cooldown, Some(last)) => last + hours + TimeDelta::milliseconds(beside),
-            (Edge::Age, _) if self.settings.min_account_age_days > 0 => {
-                self.settings.earliest(self.created) + TimeDelta::milliseconds(beside)
-            }
-            _ => self.now,
-        };
-        Self { amount: amount.saturating_add(beside).max(1), now, ..self }
+    /// The case as one that every rule but one allows.
+    fn at(mut self, edge: Edge, beyond: i64) -> Self {
+        let Self { settings, actor, amount, now, .. } = &mut self;
+        let (amount, now) = (*amount, *now);
+        settings.confirm_from = 0;
+        settings.max_transfer = 100_000;
+        settings.transfer_cooldown_hours = settings.transfer_cooldown_hours.max(1);
+        settings.min_account_age_days = settings.min_account_age_days.max(1);
+        actor.balance = amount + 500;
+        let mut figures = [amount; 3];
+        let mut waited = (1, 1);
+        let mut left = (None, None);
+        match edge {
+            Edge::Confirm => settings.confirm_from = amount - beyond,
+            Edge::Limit => settings.max_transfer = (amount - beyond).max(1),
+            Edge::Balance => actor.balance = amount - beyond,
+            Edge::Overflow(which) => figures[which] = i64::MAX - amount + beyond,
+            Edge::Cooldown => waited.0 = -beyond,
+            Edge::Age => waited.1 = -beyond,
+            Edge::Left(true) => left.0 = Some(noon(1)),
+            Edge::Left(false) => left.1 = Some(noon(1)),
+        }
+        let cooldown = TimeDelta::hours(settings.transfer_cooldown_hours.into());
+        let age = TimeDelta::days(settings.min_account_age_days.into());
+        actor.last_transfer = Some(now - cooldown - TimeDelta::milliseconds(waited.0));
+        actor.total_sent = figures[2];
+        actor.left = left.0;
+        self.created = now - age - TimeDelta::milliseconds(waited.1);
+        self.confirmed &= !matches!(edge, Edge::Confirm);
+        let other = self.other.take().unwrap_or_default();
+        let [balance, total_received, _] = figures;
+        self.other = Some(Account { balance, total_received, left: left.1, ..other });
+        self
     }
 }
 
 fn case() -> impl Strategy<Value = Case> {
     let now = (0..6 * 24 * 60_i64).prop_map(|minutes| noon(1) + TimeDelta::minutes(minutes));
     // Before and behind the clock's own days: what a clock says can't be trusted.
-    let days = prop_oneof![2 => -2_000..-400_i64, 1 => -400..=10_i64];
-    let created = days.prop_map(|days| noon(1) + TimeDelta::days(days));
-    let accounts = (opened_account(), prop::option::weighted(0.8, opened_account()));
-    // Any amount, and those at the edge of each rule.
+    let created = (-400..=10_i64).prop_map(|days| noon(1) + TimeDelta::days(days));
+    let accounts = (opened_account(), prop::option::of(opened_account()));
     let edge = prop_oneof![
         Just(Edge::Confirm),
         Just(Edge::Limit),
         Just(Edge::Balance),
-        Just(Edge::Overflow),
+        (0..3_usize).prop_map(Edge::Overflow),
         Just(Edge::Cooldown),
         Just(Edge::Age),
+        any::<bool>().prop_map(Edge::Left),
     ];
-    let edge = prop::option::weighted(0.7, (edge, -1..=1_i64));
-    let amount = prop_oneof![1 => 1..=100_i64, 1 => 1..=2_500_i64];
-    (settings(), accounts, (amount, edge), any::<bool>(), created, now).prop_map(
+    let edge = prop::option::weighted(0.6, (edge, -1..=1_i64));
+    (settings(), accounts, (2..=2_500_i64, edge), any::<bool>(), created, now).prop_map(
         |(settings, (actor, other), (amount, edge), confirmed, created, now)| {
             let case = Case { settings, actor, other, amount, confirmed, created, now };
             match edge {
-                Some((edge, beside)) => case.at(edge, beside),
+                Some((edge, beyond)) => case.at(edge, beyond),
                 None => case,
             }
         },
@@ -198,12 +211,22 @@ struct Beside {
     confirmed: bool,
     /// Later than the case.
     minutes: i64,
+    /// Milliseconds beyond the cooldown that the case begins, instead.
+    cooled: Option<i64>,
 }
 
 fn beside() -> impl Strategy<Value = Beside> {
     let minutes = prop_oneof![2 => Just(0), 3 => 0..=3_000_i64];
-    (any::<bool>(), 1..=300_i64, any::<bool>(), minutes)
-        .prop_map(|(back, amount, confirmed, minutes)| Beside { back, amount, confirmed, minutes })
+    let cooled = prop::option::weighted(0.4, -1..=1_i64);
+    (any::<bool>(), 1..=300_i64, any::<bool>(), minutes, cooled).prop_map(
+        |(back, amount, confirmed, minutes, cooled)| Beside {
+            back,
+            amount,
+            confirmed,
+            minutes,
+            cooled,
+        },
+    )
 }
 
 #[derive(Debug, Clone)]
@@ -220,7 +243,7 @@ struct FastCase {
 fn fast_case() -> impl Strategy<Value = FastCase> {
     let beside =
         prop_oneof![Just(0..=0), Just(2..=2)].prop_flat_map(|n| prop::collection::vec(beside(), n));
-    let said = prop::option::weighted(0.1, 0..3_usize);
+    let said = prop::option::weighted(0.2, 0..3_usize);
     (case(), beside, prop::bool::weighted(0.1), said)
         .prop_map(|(case, beside, unopened, said)| FastCase { case, beside, unopened, said })
 }
@@ -234,14 +257,16 @@ async fn decide_fast(pool: PgPool, case: FastCase) -> Result<(), TestCaseError> 
     let FastCase { case, beside, unopened, said } = case;
     let Case { settings, mut actor, other, amount, confirmed, created, now } = case;
     actor.opened = actor.opened.filter(|_| !unopened);
-    let first = Beside { back: false, amount, confirmed, minutes: 0 };
+    let first = Beside { back: false, amount, confirmed, minutes: 0, cooled: None };
+    let cooldown = TimeDelta::hours(settings.transfer_cooldown_hours.into());
     let members = [Person::new(super::snowflake(created, 1).into(), "actor"), person(2)];
     let transfers: Vec<Transfer> = (0..)
         .zip(iter::once(first).chain(beside))
-        .map(|(n, Beside { back, amount, confirmed, minutes })| {
+        .map(|(n, Beside { back, amount, confirmed, minutes, cooled })| {
             let [member, receiver] =
                 if back { [&members[1], &members[0]] } else { [&members[0], &members[1]] };
-            let now = now + TimeDelta::minutes(minutes);
+            let later = cooled.map(|cooled| cooldown + TimeDelta::milliseconds(cooled));
+            let now = now + later.unwrap_or(TimeDelta::minutes(minutes)).max(TimeDelta::zero());
             let act = Act { member: member.clone(), ..act(1, now, n) };
             let id = act.row_id("transfer");
             Transfer { act, id, receiver: receiver.clone(), amount, reason: None, confirmed }
