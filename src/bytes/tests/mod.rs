@@ -67,18 +67,6 @@ async fn send(
     super::send(&bank(db), act, receiver, amount, reason).await
 }
 
-/// The same, as the giver has confirmed or not.
-async fn transfer(
-    db: &Database,
-    act: &Act,
-    receiver: &Person,
-    amount: i64,
-    reason: Option<&str>,
-    confirmed: bool,
-) -> crate::Result<Sending> {
-    super::transfer(&bank(db), act, receiver, amount, reason, confirmed).await
-}
-
 /// Confirms as a press would.
 async fn confirm(db: &Database, act: &Act) -> crate::Result<(Pending, Sent)> {
     super::confirm(&bank(db), act).await
