@@ -4,6 +4,7 @@ mod confirmation;
 mod decisions;
 mod looks;
 mod managers;
+mod model;
 mod operations;
 mod plans;
 mod races;
@@ -64,18 +65,6 @@ async fn send(
     reason: Option<&str>,
 ) -> crate::Result<Sending> {
     super::send(&bank(db), act, receiver, amount, reason).await
-}
-
-/// The same, as the giver has confirmed or not.
-async fn transfer(
-    db: &Database,
-    act: &Act,
-    receiver: &Person,
-    amount: i64,
-    reason: Option<&str>,
-    confirmed: bool,
-) -> crate::Result<Sending> {
-    super::transfer(&bank(db), act, receiver, amount, reason, confirmed).await
 }
 
 /// Confirms as a press would.
