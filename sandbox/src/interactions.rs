@@ -32,7 +32,7 @@ pub struct FirstResponse {
     /// Discord's callback type: 4 message, 5 deferred message, 6 deferred update, 7 update,
     /// 8 autocomplete result, 9 modal.
     pub kind: u8,
-    /// How long after the dispatch it came.
+    /// How long after the dispatch it came, before the sandbox read or checked it.
     pub after: Duration,
     /// Only the member sees it.
     pub ephemeral: bool,

@@ -1,6 +1,10 @@
 //! The HTTP side of the server: what every request passes before its route acts.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -71,14 +75,16 @@ async fn upgrade(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -
 }
 
 async fn handle(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
+    let arrived = Instant::now();
     let (parts, body) = request.into_parts();
-    let (call, malformed) = read(&parts, body).await;
+    let (mut call, malformed) = read(&parts, body, arrived).await;
     let (record, fault) = shared.change(|world| {
         let fault = faults::meet(&mut world.faults, call.method.as_str(), &call.path);
         (record_start(world, &call), fault)
     });
     if let Some(fault) = &fault {
         tokio::time::sleep(fault.delay).await;
+        call.arrived += fault.delay;
     }
     let injected = fault.as_ref().and_then(Fault::problem);
     let mut outcome = Outcome::default();
@@ -228,7 +234,7 @@ fn find_record(world: &mut World, serial: u64) -> Option<&mut Request> {
 }
 
 /// The request as the routes see it, and what makes it unreadable.
-async fn read(parts: &Parts, body: Body) -> (Call, Option<Problem>) {
+async fn read(parts: &Parts, body: Body, arrived: Instant) -> (Call, Option<Problem>) {
     let path = parts.uri.path();
     let below = path.strip_prefix("/api/v10").or_else(|| path.strip_prefix("/api"));
     let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
@@ -239,6 +245,7 @@ async fn read(parts: &Parts, body: Body) -> (Call, Option<Problem>) {
         body: Value::Null,
         files: Vec::new(),
         reason: None,
+        arrived,
     };
     let malformed = match below {
         None | Some("") => Some(Problem::not_found()),

@@ -30,7 +30,7 @@ pub(super) fn callback(world: &mut World, call: &Call, turn: &str, token: &str) 
     if turn.first.is_some() {
         return Err(Problem::already_acknowledged());
     }
-    let after = turn.dispatched.elapsed();
+    let after = call.arrived.saturating_duration_since(turn.dispatched);
     if after > PATIENCE {
         return Err(Problem::unknown_interaction());
     }

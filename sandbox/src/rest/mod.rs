@@ -10,6 +10,8 @@ mod members;
 mod messages;
 mod users;
 
+use std::time::Instant;
+
 use axum::http::Method;
 use serde_json::Value;
 
@@ -26,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) body: Value,
     pub(crate) files: Vec<File>,
     pub(crate) reason: Option<String>,
+    /// When it reached Discord: before it was read, and behind what a fault held it up.
+    pub(crate) arrived: Instant,
 }
 
 /// A file that came as multipart; its bytes are not kept.
