@@ -223,7 +223,7 @@ impl Bank {
     /// Opens on a database, within a tokio runtime; what transfers promise wakes the outbox.
     #[must_use]
     pub fn new(db: Database, outbox: Outbox) -> Self {
-        let clearing = clearing::Clearing::new(db.clone());
+        let clearing = clearing::Clearing::new(&db);
         Self { db, clearing, looks: leaderboard::Looks::default(), outbox }
     }
 }
