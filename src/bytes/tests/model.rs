@@ -209,20 +209,27 @@ fn sends() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(transfer, 2..=5)
 }
 
+/// What one member does with several hands.
+fn rush() -> impl Strategy<Value = Vec<Step>> {
+    (one(), prop::collection::vec(short_deed(), 2..=4)).prop_map(|(by, deeds)| {
+        deeds.into_iter().map(|deed| Step::New { by, minutes: 0, deed }).collect()
+    })
+}
+
 fn command() -> impl Strategy<Value = Command> {
-    let killed = || prop::option::weighted(0.3, 0..=4_000_u64);
+    let killed = || prop::option::weighted(0.3, 0..=25_000_u64);
     let alone = (step(deed()), 1..=3_usize, killed())
         .prop_map(|(step, deliveries, killed)| Command { steps: vec![step], deliveries, killed });
     let few = (prop::collection::vec(step(short_deed()), 2..=3), killed())
         .prop_map(|(steps, killed)| Command { steps, deliveries: 1, killed });
-    let several = (prop_oneof![sends(), prop::collection::vec(step(short_deed()), 2..=5)])
+    let several = prop_oneof![sends(), rush(), prop::collection::vec(step(short_deed()), 2..=5)]
         .prop_map(|steps| Command { steps, deliveries: 1, killed: None });
     let twice = prop::collection::vec(step(short_deed()), 2..=2).prop_map(|steps| Command {
         steps,
         deliveries: 2,
         killed: None,
     });
-    prop_oneof![10 => alone, 2 => few, 4 => several, 1 => twice]
+    prop_oneof![10 => alone, 2 => few, 6 => several, 1 => twice]
 }
 
 /// A line of a member's history, and the balance behind it.
