@@ -61,7 +61,7 @@ pub(super) struct Clearing {
 type Moved = Arc<Mutex<HashSet<(GuildId, UserId)>>>;
 
 impl Clearing {
-    pub(super) fn new(db: Database) -> Self {
+    pub(super) fn new(db: &Database) -> Self {
         let moved = Moved::default();
         let lanes = (0..LANES).map(|_| {
             let (sender, orders) = mpsc::channel(WAITING);

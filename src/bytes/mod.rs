@@ -222,7 +222,7 @@ impl Bank {
     /// Opens on a database, within a tokio runtime; what transfers promise wakes the outbox.
     #[must_use]
     pub fn new(db: Database, outbox: Outbox) -> Self {
-        Self { clearing: clearing::Clearing::new(db.clone()), db, outbox }
+        Self { clearing: clearing::Clearing::new(&db), db, outbox }
     }
 }
 
