@@ -75,9 +75,11 @@ struct Question {
 }
 
 const PAGE: Question = Question {
-    ours:
-        "select user_id, value, bytes_ranked_above(v_guild, 'balance', first_value(value) over ())
-           from bytes_ranking_page(v_guild, 'balance', v_offset, 10)",
+    ours: "with page as materialized (
+               select user_id, value from bytes_ranking_page(v_guild, 'balance', v_offset, 10)
+           )
+           select user_id, value, (select bytes_ranked_above(v_guild, 'balance', max(value)) from page)
+           from page",
     plain: "select user_id, balance from ACCOUNTS where guild_id = v_guild
             order by balance desc, user_id limit 10 offset v_offset",
 };

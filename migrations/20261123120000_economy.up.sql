@@ -224,12 +224,11 @@ begin
     set balance = balance + config.starting_balance, opened_at = p_now, last_transaction_id = account.last_transaction_id
     where guild_id = account.guild_id and user_id = account.user_id
     returning * into account;
-    perform bytes_changed(account.guild_id, account.user_id);
     return account;
 end
 $$;
 comment on function bytes_pay_starting is
-    'Pays the starting balance, once. The caller holds the lock on the account''s row.';
+    'Pays the starting balance, once. The caller holds the lock on the account''s row, and tells the leaderboard.';
 
 create function bytes_open(
     p_guild_id varchar, p_user_id varchar, p_username varchar, p_account_created timestamptz,
@@ -246,8 +245,8 @@ begin
     select * into account from bytes_balances where guild_id = p_guild_id and user_id = p_user_id for update;
     if account.left_at is not null then
         update bytes_balances set left_at = null where guild_id = p_guild_id and user_id = p_user_id returning * into account;
-        perform bytes_changed(p_guild_id, p_user_id);
     end if;
+    perform bytes_changed(p_guild_id, p_user_id);
     return bytes_pay_starting(
         bytes_config(p_guild_id), account, p_starting_id, p_now, p_account_created, p_username, p_bot_id, p_bot_username
     );
@@ -272,6 +271,7 @@ declare
     earliest timestamptz;
     said jsonb;
     receiver_is_new boolean := false;
+    is_asked boolean;
 begin
     select * into config from bytes_configs c where c.guild_id = p_guild_id;
     if not found then
@@ -309,9 +309,16 @@ begin
     select 'done', t.giver_balance, t.receiver_balance, true into outcome, balance, receiver_balance, again
     from bytes_transactions t where t.guild_id = p_guild_id and t.id = p_id;
     if found then
+        -- Who made it may have died before telling.
+        perform bytes_changed(p_guild_id, p_giver_id, p_receiver_id);
         return;
     end if;
     again := false;
+    -- Asked before: it's asked again, whatever the settings say now; only the button moves bytes.
+    is_asked := not p_confirmed and exists (
+        select from processed_interactions p
+        where p.guild_id = p_guild_id and p.interaction_id = p_interaction_id and p.part = 'confirm'
+    );
     select p.outcome into said from processed_interactions p
     where p.guild_id = p_guild_id and p.interaction_id = p_interaction_id and p.part = 'transfer';
     if found then
@@ -327,6 +334,7 @@ begin
     end if;
 
     if giver.opened_at is null then
+        perform bytes_changed(p_guild_id, p_giver_id, p_receiver_id);
         giver := bytes_pay_starting(
             config, giver, p_starting_id, p_now, p_giver_created, p_giver_username, p_bot_id, p_bot_username
         );
@@ -337,7 +345,9 @@ begin
     end if;
 
     -- The decision; rules::check_transfer is the same in Rust.
-    if p_now < earliest then
+    if is_asked then
+        outcome := 'confirm';
+    elsif p_now < earliest then
         outcome := 'too_young';
         until := earliest;
     elsif p_amount > config.max_transfer then
@@ -453,6 +463,7 @@ begin
         account := bytes_pay_starting(
             config, account, p_starting_id, p_now, p_account_created, p_username, p_bot_id, p_bot_username
         );
+        perform bytes_changed(p_guild_id, p_user_id);
         streak := case when account.last_daily = today - 1 then least(account.streak_count, 2147483646) + 1 else 1 end;
         reward := config.daily_amount * coalesce(
             (select max(b.value::integer) from jsonb_each_text(config.streak_bonuses) b where b.key::integer <= streak), 1
@@ -475,7 +486,6 @@ begin
         if outcome is not null then
             if account.left_at is not null then
                 update bytes_balances b set left_at = null where b.guild_id = p_guild_id and b.user_id = p_user_id;
-                perform bytes_changed(p_guild_id, p_user_id);
             end if;
             insert into processed_interactions (guild_id, interaction_id, part, outcome) values (
                 p_guild_id, p_interaction_id, 'daily', jsonb_build_object('outcome', outcome, 'until', until)
@@ -499,7 +509,6 @@ begin
             last_transaction_id = p_id,
             left_at = null
         where b.guild_id = p_guild_id and b.user_id = p_user_id;
-        perform bytes_changed(p_guild_id, p_user_id);
         if config.role_rewards <> '{}' then
             promised := bytes_promise_rewards(
                 p_guild_id, p_user_id, config.role_rewards, account.total_received, account.total_received + reward
@@ -577,7 +586,8 @@ begin
             giver_previous_id, receiver_previous_id, p_now
         where not exists (
             select from processed_interactions p
-            where p.guild_id = p_guild_id and p.interaction_id = p_interaction_id and p.part = 'transfer'
+            where p.guild_id = p_guild_id and p.interaction_id = p_interaction_id
+                and (p.part = 'transfer' or p.part = 'confirm' and not p_confirmed)
         )
         on conflict do nothing;
         if found then
@@ -700,8 +710,12 @@ begin
         join bytes_balances b on b.guild_id = o.guild_id and b.user_id = o.giver_id
         left join bytes_configs c on c.guild_id = o.guild_id
         left join bytes_transactions t on t.guild_id = o.guild_id and t.id = o.id
-        left join processed_interactions p
-            on p.guild_id = o.guild_id and p.interaction_id = o.interaction_id and p.part = 'transfer'
+        left join lateral (
+            select p.part from processed_interactions p
+            where p.guild_id = o.guild_id and p.interaction_id = o.interaction_id
+                and (p.part = 'transfer' or p.part = 'confirm' and not o.confirmed)
+            limit 1
+        ) as p on true
         cross join bytes_defaults() d
         where t.id is null and p.part is null
         order by o.place

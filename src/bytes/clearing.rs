@@ -127,31 +127,30 @@ async fn work(db: Database, mut orders: mpsc::Receiver<Order>, moved: Moved) {
 /// Whether the connection still answers.
 async fn serve(connection: &mut Held, batch: &mut Vec<Order>, moved: &Moved) -> bool {
     let transfers: Vec<&Transfer> = batch.iter().map(|order| &order.transfer).collect();
-    let cleared = match timeout(PATIENCE, store::clear(connection, &transfers)).await {
-        Ok(Ok(cleared)) => cleared,
+    let served = timeout(PATIENCE, store::clear(connection, &transfers)).await;
+    let (cleared, answers) = match served {
+        Ok(Ok(cleared)) => (cleared, true),
         Ok(Err(error)) => {
             tracing::debug!(%error, "A batch of transfers failed; each is asked for alone");
-            batch.clear();
-            return error.as_database_error().is_some();
+            (Vec::new(), error.as_database_error().is_some())
         }
-        Err(_) => {
-            batch.clear();
-            return false;
-        }
+        Err(_) => (Vec::new(), false),
     };
     {
         let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
-        for (transfer, _) in transfers.iter().zip(&cleared).filter(|(_, cleared)| cleared.is_some())
-        {
-            let Transfer { act, receiver, .. } = transfer;
-            moved.extend([(act.guild, act.member.id), (act.guild, receiver.id)]);
+        for (at, Transfer { act, receiver, .. }) in transfers.iter().enumerate() {
+            // What failed may be committed all the same.
+            if cleared.get(at).is_none_or(Option::is_some) {
+                moved.extend([(act.guild, act.member.id), (act.guild, receiver.id)]);
+            }
         }
     }
+    // The others are dropped, and go the careful way.
     for (order, cleared) in batch.drain(..).zip(cleared) {
         if let Some(cleared) = cleared {
             // Who asked may be gone; the transfer is made all the same.
             drop(order.answer.send(cleared));
         }
     }
-    true
+    answers
 }

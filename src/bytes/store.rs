@@ -796,10 +796,12 @@ pub(super) async fn list_ranked(
 ) -> sqlx::Result<(i64, Vec<(UserId, i64)>)> {
     let rows = sqlx::query!(
         r#"
+        with page as materialized (select user_id, value from bytes_ranking_page($1, $2, $4, $3))
         select
             user_id as "user_id!", value as "value!",
-            bytes_ranked_above($1, $2, first_value(value) over ()) as "above!"
-        from bytes_ranking_page($1, $2, $4, $3)
+            -- Of the first, once: each row would count anew.
+            (select bytes_ranked_above($1, $2, max(value)) from page) as "above!"
+        from page
         "#,
         guild.to_string(),
         scope as Scope,

@@ -323,6 +323,8 @@ async fn promise_differences(
             }
         }
     }
+    // In the order in which everybody locks accounts, that of the ids' text.
+    rows.sort_by_key(|(member, _)| member.to_string());
     for rows in rows.chunks(usize::try_from(STEP).unwrap_or(1)) {
         let members: Vec<String> = rows.iter().map(|(member, _)| member.to_string()).collect();
         store::lock_all_present(tx, guild, &members).await?;

@@ -336,7 +336,12 @@ impl Model {
             let account_created = *giver.created_at();
             let gift = Gift { amount, confirmed, account_created, now: act.now() };
             let receiver = model.account(to.id);
-            let verdict = check_transfer(&model.settings, &model.account(giver), &receiver, gift);
+            // Who was asked is asked again, whatever the settings say by now.
+            let verdict = if !confirmed && model.questions.contains_key(&act.key) {
+                Ok(Verdict::Confirm)
+            } else {
+                check_transfer(&model.settings, &model.account(giver), &receiver, gift)
+            };
             // A command shows that who asks is there, and whom they name.
             model.book(giver).account.left = None;
             if let (true, Some(book)) = (verdict.is_ok(), model.books.get_mut(&to.id)) {
