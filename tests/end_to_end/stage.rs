@@ -117,16 +117,25 @@ impl Stage {
 
     /// Gives a member bytes, as a manager's correction would.
     pub(crate) async fn grant(&self, member: &Member, bytes: i64) {
-        let sql = "with account as (
-                insert into bytes_balances (guild_id, user_id, balance, total_received) values ($1, $2, $3, $3)
+        let sql = "with entry as (
+                select gen_random_uuid() as id, (
+                    select last_transaction_id from bytes_balances where guild_id = $1 and user_id = $2
+                ) as previous_id
+            ),
+            account as (
+                insert into bytes_balances (guild_id, user_id, balance, total_received, last_transaction_id)
+                select $1, $2, $3, $3, id from entry
                 on conflict (guild_id, user_id) do update
-                set balance = bytes_balances.balance + $3, total_received = bytes_balances.total_received + $3
+                set balance = bytes_balances.balance + $3, total_received = bytes_balances.total_received + $3,
+                    last_transaction_id = excluded.last_transaction_id
                 returning guild_id, user_id, balance
             )
             insert into bytes_transactions (
-                guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount, receiver_balance, created_at
+                guild_id, id, kind, giver_id, giver_username, receiver_id, receiver_username, amount, receiver_balance,
+                receiver_previous_id, created_at
             )
-            select guild_id, gen_random_uuid(), 'adjustment', '1', 'bot', user_id, 'member', $3, balance, now() from account";
+            select guild_id, id, 'adjustment', '1', 'bot', user_id, 'member', $3, balance, previous_id, now()
+            from account, entry";
         sqlx::query(sql)
             .bind(self.guild.id.to_string())
             .bind(member.id.to_string())
