@@ -22,7 +22,7 @@ comment on column bytes_rankings.id_length is 'Ids of equal length compare as nu
 comment on column bytes_rankings.ends_on is 'The UTC day on which a streak is over unless it grows.';
 create index ix_bytes_rankings_order on bytes_rankings (guild_id, scope, place, id_length, user_id);
 comment on index ix_bytes_rankings_order is 'Serves bytes_ranking_page and bytes_ranked_above.';
-create index ix_bytes_rankings_ends_on on bytes_rankings (ends_on) where ends_on is not null;
+create index ix_bytes_rankings_ends_on on bytes_rankings (ends_on, guild_id, user_id) where ends_on is not null;
 comment on index ix_bytes_rankings_ends_on is 'Serves bytes::store::queue_ended_streaks.';
 create trigger tr_bytes_rankings_updated_at before update on bytes_rankings
     for each row when (new.updated_at = old.updated_at) execute function touch_updated_at();

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::{Sent, store};
 use crate::act::{Act, Person};
-use crate::db::{Database, Held};
+use crate::db::{Database, Held, is_in_doubt};
 
 /// How many lanes there are; each holds a connection while it has work.
 const LANES: u64 = 2;
@@ -48,7 +48,19 @@ pub(super) struct Transfer {
 
 struct Order {
     transfer: Transfer,
-    answer: oneshot::Sender<Sent>,
+    /// Takes the transfer that was made, or nothing where it surely wasn't; dropped, nobody knows.
+    answer: oneshot::Sender<Option<Sent>>,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Quick {
+    /// It was made.
+    Made(Sent),
+    /// It was not: the careful way decides.
+    NotMade,
+    /// The answer was lost: the careful way finds out.
+    Unknown,
 }
 
 /// Where orders go. The tasks behind it end with the last clone.
@@ -72,14 +84,20 @@ impl Clearing {
         Self { lanes: lanes.collect(), moved }
     }
 
-    /// Makes a transfer; `None` where it must be asked for the careful way.
-    pub(super) async fn make(&self, transfer: Transfer) -> Option<Sent> {
-        let (answer, cleared) = oneshot::channel();
+    /// Makes a transfer, if there is nothing to decide.
+    pub(super) async fn make(&self, transfer: Transfer) -> Quick {
+        let (answer, answered) = oneshot::channel();
         // The low bits of a snowflake are nearly always 0.
-        let lane = (transfer.receiver.id.get() >> 22) % LANES;
-        let lane = self.lanes.get(usize::try_from(lane).ok()?)?;
-        lane.try_send(Order { transfer, answer }).ok()?;
-        cleared.await.ok()
+        let lane = usize::try_from((transfer.receiver.id.get() >> 22) % LANES).unwrap_or(0);
+        let order = Order { transfer, answer };
+        let Some(Ok(())) = self.lanes.get(lane).map(|lane| lane.try_send(order)) else {
+            return Quick::NotMade;
+        };
+        match answered.await {
+            Ok(Some(sent)) => Quick::Made(sent),
+            Ok(None) => Quick::NotMade,
+            Err(_) => Quick::Unknown,
+        }
     }
 
     /// Takes the accounts that were moved since the last call.
@@ -96,9 +114,8 @@ impl Clearing {
 async fn work(db: Database, mut orders: mpsc::Receiver<Order>, moved: Moved) {
     let mut batch = Vec::with_capacity(BATCH);
     while orders.recv_many(&mut batch, BATCH).await > 0 {
-        // An order that is dropped goes the careful way.
         let Ok(Ok(mut connection)) = timeout(PATIENCE, db.hold()).await else {
-            batch.clear();
+            give_back(&mut batch);
             continue;
         };
         loop {
@@ -124,33 +141,42 @@ async fn work(db: Database, mut orders: mpsc::Receiver<Order>, moved: Moved) {
     }
 }
 
+/// Tells who asked that nothing was made; who asked may be gone.
+fn give_back(batch: &mut Vec<Order>) {
+    for order in batch.drain(..) {
+        drop(order.answer.send(None));
+    }
+}
+
 /// Whether the connection still answers.
 async fn serve(connection: &mut Held, batch: &mut Vec<Order>, moved: &Moved) -> bool {
     let transfers: Vec<&Transfer> = batch.iter().map(|order| &order.transfer).collect();
-    let served = timeout(PATIENCE, store::clear(connection, &transfers)).await;
-    let (cleared, answers) = match served {
-        Ok(Ok(cleared)) => (cleared, true),
-        Ok(Err(error)) => {
+    let cleared = match timeout(PATIENCE, store::clear(connection, &transfers)).await {
+        Ok(Ok(cleared)) => cleared,
+        Ok(Err(error)) if !is_in_doubt(&error) => {
             tracing::debug!(%error, "A batch of transfers failed; each is asked for alone");
-            (Vec::new(), error.as_database_error().is_some())
+            give_back(batch);
+            return true;
         }
-        Err(_) => (Vec::new(), false),
+        // Perhaps it's committed all the same.
+        Ok(Err(_)) | Err(_) => {
+            note_moved(moved, transfers.into_iter());
+            batch.clear();
+            return false;
+        }
     };
-    {
-        let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
-        for (at, Transfer { act, receiver, .. }) in transfers.iter().enumerate() {
-            // What failed may be committed all the same.
-            if cleared.get(at).is_none_or(Option::is_some) {
-                moved.extend([(act.guild, act.member.id), (act.guild, receiver.id)]);
-            }
-        }
-    }
-    // The others are dropped, and go the careful way.
+    let made = transfers.iter().zip(&cleared).filter(|(_, cleared)| cleared.is_some());
+    note_moved(moved, made.map(|(transfer, _)| *transfer));
     for (order, cleared) in batch.drain(..).zip(cleared) {
-        if let Some(cleared) = cleared {
-            // Who asked may be gone; the transfer is made all the same.
-            drop(order.answer.send(cleared));
-        }
+        // Who asked may be gone; the transfer is made all the same.
+        drop(order.answer.send(cleared));
     }
-    answers
+    true
+}
+
+fn note_moved<'a>(moved: &Moved, transfers: impl Iterator<Item = &'a Transfer>) {
+    let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
+    for Transfer { act, receiver, .. } in transfers {
+        moved.extend([(act.guild, act.member.id), (act.guild, receiver.id)]);
+    }
 }

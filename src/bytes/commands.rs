@@ -73,7 +73,7 @@ async fn send(
         rules::check_gift(member.id == act.member.id, member.bot, is_member, amount)?;
         let receiver = Person::new(member.id, &member.name);
         let gift = Pending { receiver, amount, reason: reason.as_deref().and_then(kept_reason) };
-        send_reply(&ctx.data().bank, &act, gift).await
+        send_reply(&ctx.data().bank, &act, gift, false).await
     })
     .await;
     Ok(())
@@ -89,10 +89,14 @@ pub(super) fn kept_reason(reason: &str) -> Option<String> {
     (!reason.is_empty()).then_some(reason)
 }
 
-/// Sends and says what came of it.
-async fn send_reply(bank: &Bank, act: &Act, gift: Pending) -> Result<Reply> {
+/// Sends and says what came of it; of a form, what was in it when it was sent off first.
+async fn send_reply(bank: &Bank, act: &Act, mut gift: Pending, form: bool) -> Result<Reply> {
     let reason = gift.reason.as_deref();
-    match super::send(bank, act, &gift.receiver, gift.amount, reason).await? {
+    let sending = super::send(bank, act, &gift.receiver, gift.amount, reason).await?;
+    if form && let Some(first) = super::first_gift(bank, act).await {
+        gift = first;
+    }
+    match sending {
         Sending::Sent(sent) => Ok(sent_reply(act, &gift, &sent)),
         Sending::Confirm(preview) => Ok(confirm_reply(act, &gift, &preview)),
     }
@@ -150,7 +154,8 @@ pub(crate) async fn submit(bank: &Bank, submission: Submission) -> Result<Reply>
         Membership::Unknown => name.to_owned(),
     };
     let reason = kept_reason(submission.field("reason"));
-    send_reply(bank, act, Pending { receiver: Person::new(receiver, &name), amount, reason }).await
+    let gift = Pending { receiver: Person::new(receiver, &name), amount, reason };
+    send_reply(bank, act, gift, true).await
 }
 
 /// Show what you gave and received
@@ -414,11 +419,7 @@ pub(super) fn board_reply(act: &Act, board: &Board) -> Reply {
             format!("{place} {name} {}", amount(standing.value))
         })
         .collect();
-    let own = if board.own.value == 0 {
-        "You have nothing to compare yet.".to_owned()
-    } else {
-        format!("You are **#{}** with {}.", grouped(board.own.rank), amount(board.own.value))
-    };
+    let own = format!("You are **#{}** with {}.", grouped(board.own.rank), amount(board.own.value));
     let embed = CreateEmbed::new().title(match board.scope {
         Scope::Balance => "Leaderboard",
         Scope::Received => "Leaderboard: received",

@@ -7,7 +7,7 @@ use serenity::{AutocompleteChoice, CreateAutocompleteResponse, CreateEmbed, Guil
 use tokio::time::timeout;
 
 use super::commands::{bonuses, kept_reason, quoted, rewards};
-use super::rewards::commands::{repair, reward};
+use super::rewards::commands::{repair, reward, told};
 use super::rules::Direction;
 use super::settings::{Change, Emoji, Wishes, parse_emoji};
 use super::{Adjusted, Refusal, Settings};
@@ -56,8 +56,16 @@ fn manages(ctx: Context<'_>) -> bool {
 async fn show(ctx: Context<'_>) -> Result<()> {
     answer(ctx, async {
         let act = managers_act(ctx)?;
-        let settings = super::managers::settings(&ctx.data().db, act.guild).await?;
-        Ok(Reply::private(settings_embed(&settings)))
+        let db = &ctx.data().db;
+        let settings = super::managers::settings(db, act.guild).await?;
+        let failures = super::rewards::tell_failures(db, &act).await?;
+        let mut embed = settings_embed(&settings);
+        if !failures.is_empty() {
+            // A field holds 1 024 characters.
+            let told: String = told(&failures).trim().chars().take(1_024).collect();
+            embed = embed.field("Role rewards that failed", told, false);
+        }
+        Ok(Reply::private(embed))
     })
     .await;
     Ok(())

@@ -113,6 +113,7 @@ pub async fn leaderboard(bank: &Bank, act: &Act, scope: Scope, page: u32) -> Res
     queue_moved(bank).await?;
     let guild = act.guild.to_string();
     bank.looks.note(&guild);
+    queue_ended(db, Some(&guild)).await?;
     let begun = Instant::now();
     while begun.elapsed() < LOOK && rank(db, &guild, Some(today), ROUND).await? == ROUND {}
     let own = match scope {
@@ -199,14 +200,19 @@ pub async fn keep_ranked(bank: Bank) {
 async fn rank_all(bank: &Bank, compare: bool) -> Result<()> {
     let db = &bank.db;
     queue_moved(bank).await?;
-    db.settle(|mut connection| async move {
-        if compare {
-            store::queue_differing(&mut connection).await?;
+    if compare {
+        let compared = db.settle(|mut connection| async move {
+            let mut tx = connection.begin().await?;
+            store::queue_differing(&mut tx).await?;
+            tx.commit().await
+        });
+        if let Err(error) = compared.await {
+            tracing::warn!(%error, "Could not compare the leaderboards with the accounts");
         }
-        store::queue_ended_streaks(&mut connection).await
-    })
-    .await?;
+    }
+    queue_ended(db, None).await?;
     for guild in bank.looks.watched() {
+        queue_ended(db, Some(&guild)).await?;
         while rank(db, &guild, None, ROUND).await? == ROUND {
             sleep(PAUSE).await;
         }
@@ -221,6 +227,13 @@ async fn rank_all(bank: &Bank, compare: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+async fn queue_ended(db: &Database, guild: Option<&str>) -> Result<u64> {
+    db.settle(
+        |mut connection| async move { store::queue_ended_streaks(&mut connection, guild).await },
+    )
+    .await
 }
 
 async fn rank(db: &Database, guild: &str, today: Option<NaiveDate>, most: i32) -> Result<i32> {

@@ -34,6 +34,7 @@ use sqlx::{Connection, PgPool};
 
 use self::store::Own;
 
+use self::clearing::Quick;
 use crate::act::{self, Act, Person};
 use crate::db::Database;
 use crate::discord::text::counted;
@@ -261,13 +262,14 @@ async fn transfer(
         reason: reason.map(str::to_owned),
         confirmed,
     };
-    if let Some(sent) = bank.clearing.make(order).await {
+    let quick = bank.clearing.make(order).await;
+    if let Quick::Made(sent) = quick {
         bank.outbox.wake_if(sent.promised);
         return Ok(Sending::Sent(sent));
     }
     let sending = bank
         .db
-        .settle(|mut connection| async move {
+        .settle_after(quick == Quick::Unknown, |mut connection| async move {
             store::transfer(&mut connection, act, receiver, amount, reason, confirmed).await
         })
         .await??;
@@ -275,6 +277,15 @@ async fn transfer(
         bank.outbox.wake_if(sent.promised);
     }
     Ok(sending)
+}
+
+/// What the act's first delivery sent, or asked about: a form may be sent off again with something
+/// else in it, which is then neither. `None` if there is nothing, or it can't be known now.
+async fn first_gift(bank: &Bank, act: &Act) -> Option<Pending> {
+    let found = bank
+        .db
+        .settle(|mut connection| async move { store::find_first_gift(&mut connection, act).await });
+    found.await.ok().flatten()
 }
 
 /// Makes the transfer that the act waited to have confirmed, once; every rule decides anew.

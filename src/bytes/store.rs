@@ -288,6 +288,27 @@ pub(super) async fn find_pending(
     .transpose()
 }
 
+/// What this act's first delivery moved, or asked about; `None` if it did neither.
+pub(super) async fn find_first_gift(
+    db: &mut PgConnection,
+    act: &Act,
+) -> sqlx::Result<Option<Pending>> {
+    let row = sqlx::query!(
+        r#"
+        select receiver_id as "receiver_id: String", receiver_username, amount, reason
+        from bytes_transactions
+        where guild_id = $1 and id = $2
+        "#,
+        act.guild.to_string(),
+        act.row_id("transfer"),
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(row) = row else { return find_pending(db, act).await };
+    let receiver = Person::new(user(&row.receiver_id)?, &row.receiver_username);
+    Ok(Some(Pending { receiver, amount: row.amount, reason: row.reason }))
+}
+
 /// Whether this act's transfer was made.
 pub(super) async fn is_sent(db: &mut PgConnection, act: &Act) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
@@ -676,18 +697,26 @@ pub(super) async fn queue_unranked(
     .map(drop)
 }
 
-/// Queues who stands on the leaderboard with a streak that is over by the database's clock, at most
-/// 5 000.
-pub(super) async fn queue_ended_streaks(db: &mut PgConnection) -> sqlx::Result<u64> {
+/// Queues who stands on the leaderboard, of one guild or of any, with a streak that is over by the
+/// database's clock, at most 5 000 who don't wait yet.
+pub(super) async fn queue_ended_streaks(
+    db: &mut PgConnection,
+    guild: Option<&str>,
+) -> sqlx::Result<u64> {
     sqlx::query!(
         r#"
         insert into bytes_unranked (guild_id, user_id)
-        select guild_id, user_id from bytes_rankings
-        where ends_on <= (now() at time zone 'UTC')::date
-        order by guild_id, user_id
+        select r.guild_id, r.user_id from bytes_rankings r
+        where r.ends_on <= (now() at time zone 'UTC')::date
+            and ($1::text is null or r.guild_id = $1)
+            and not exists (
+                select from bytes_unranked u where u.guild_id = r.guild_id and u.user_id = r.user_id
+            )
+        order by r.guild_id, r.user_id
         limit 5000
         on conflict (guild_id, user_id) do nothing
         "#,
+        guild,
     )
     .execute(db)
     .await
@@ -695,7 +724,9 @@ pub(super) async fn queue_ended_streaks(db: &mut PgConnection) -> sqlx::Result<u
 }
 
 /// Queues every account that the leaderboard has otherwise than the accounts have it.
-pub(super) async fn queue_differing(db: &mut PgConnection) -> sqlx::Result<u64> {
+pub(super) async fn queue_differing(tx: &mut PgConnection) -> sqlx::Result<u64> {
+    // It reads every account.
+    sqlx::query!("set local statement_timeout = 0").execute(&mut *tx).await?;
     sqlx::query!(
         r#"
         insert into bytes_unranked (guild_id, user_id)
@@ -711,7 +742,7 @@ pub(super) async fn queue_differing(db: &mut PgConnection) -> sqlx::Result<u64> 
         on conflict (guild_id, user_id) do nothing
         "#,
     )
-    .execute(db)
+    .execute(tx)
     .await
     .map(|done| done.rows_affected())
 }

@@ -86,9 +86,20 @@ impl Database {
     where
         F: Future<Output = sqlx::Result<T>>,
     {
+        self.settle_after(false, act).await
+    }
+
+    /// The same where the answer to an earlier try, made another way, may be `lost`.
+    ///
+    /// # Errors
+    ///
+    /// As [`settle`](Self::settle).
+    pub async fn settle_after<T, F>(&self, mut lost: bool, act: impl Fn(Held) -> F) -> Result<T>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
         let deadline = Instant::now() + self.patience;
         let mut pause = PAUSE.0;
-        let mut lost = false;
         loop {
             let error = match self.try_once(&act).await {
                 Ok(value) => return Ok(value),
@@ -172,6 +183,11 @@ impl Drop for Held {
             drop(connection.detach());
         }
     }
+}
+
+/// Whether an error may stand behind a transaction that was committed all the same.
+pub fn is_in_doubt(error: &sqlx::Error) -> bool {
+    matches!(fate(error), Fate::Lost | Fate::Unreadable)
 }
 
 /// What an error says about the transaction in which it came up.

@@ -153,7 +153,8 @@ pub async fn put_missing(
 }
 
 /// The refusals that a manager is told in the answer to this act: what nobody was told yet, or
-/// this very act told at an earlier delivery. At most 1 000, in the order of promises.
+/// this very act told at an earlier delivery. At most 10, in the order of promises; the next act tells
+/// the next.
 ///
 /// They count as told with the caller's transaction.
 ///

@@ -206,7 +206,7 @@ pub(super) async fn record_failure(
     .map(drop)
 }
 
-/// Marks as told by this act what nobody was told yet, at most 1 000 failures.
+/// Marks as told by this act what nobody was told yet, at most 10 failures: as many as an answer shows.
 pub(super) async fn mark_told(db: &mut PgConnection, act: &Act) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
@@ -216,7 +216,7 @@ pub(super) async fn mark_told(db: &mut PgConnection, act: &Act) -> sqlx::Result<
             select guild_id, number from outbox
             where guild_id = $1 and failure is not null and told_key is null
             order by updated_at, number
-            limit 1000
+            limit 10
             for update
         ) untold
         where outbox.guild_id = untold.guild_id and outbox.number = untold.number
@@ -238,7 +238,7 @@ pub(super) async fn list_told(db: &mut PgConnection, act: &Act) -> sqlx::Result<
         from outbox
         where guild_id = $1 and failure is not null and told_key = $2
         order by number
-        limit 1000
+        limit 10
         "#,
         act.guild.to_string(),
         act.key.to_string(),

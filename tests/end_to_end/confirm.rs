@@ -304,6 +304,7 @@ async fn a_messages_menu_sends_to_its_author(pool: PgPool) {
     // The same form again is the same act.
     let again = stage.ada.submit(&menu, &[("Amount", "7")]).expect("it fits").answer().await;
     assert!(again.text().contains("40 bytes"), "{again:?}");
+    assert!(again.text().contains("**60 bytes**"), "not what it never was: {again:?}");
     assert_eq!(
         (stage.balance(&stage.ada).await, stage.balance(&stage.bob).await),
         (Some(40), Some(60))

@@ -26,8 +26,6 @@ use crate::outbox::Failure;
 const PAGE: usize = 1_000;
 /// How long the members may take to list; an interaction can be answered for 15 minutes.
 const LISTING: Duration = Duration::from_mins(10);
-/// How many failures one answer shows.
-const SHOWN: usize = 10;
 /// How long the choices of an option may take: Discord waits for 3 s.
 const CHOICES: Duration = Duration::from_secs(2);
 
@@ -265,13 +263,13 @@ fn repair_reply(none: bool, repair: &Repair, seen: bool, stuck: &[Refusal]) -> R
         write!(
             text,
             "I can't see who has which role (the bot's host has Discord's Server Members Intent \
-             switched off, or Discord didn't answer), so I look after each of the {} that members \
+             switched off, or Discord didn't answer), so I'll check each of the {} that members \
              have earned. Nobody loses a role by this.",
             counted(repair.give, "role")
         )
         .expect("infallible");
     } else if repair.give == 0 && repair.take == 0 {
-        text.push_str("Nothing is to be mended.");
+        text.push_str("Nothing needs mending.");
     } else {
         write!(
             text,
@@ -292,16 +290,20 @@ fn repair_reply(none: bool, repair: &Repair, seen: bool, stuck: &[Refusal]) -> R
 
 /// A manager's answer, with what they are to be told.
 fn reply(title: &str, mut text: String, failures: &[Failure]) -> Reply {
-    if !failures.is_empty() {
-        text.push_str("\n\nWhat didn't work since I was last asked:");
-        for failure in failures.iter().take(SHOWN) {
-            write!(text, "\n- {}", failure.text).expect("infallible");
-        }
-        if let Some(more) = failures.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            write!(text, "\n- and {more} more, not shown").expect("infallible");
-        }
-    }
+    text.push_str(&told(failures));
     // A description holds 4 096 characters: https://discord.com/developers/docs/resources/message
     let text: String = text.chars().take(4_096).collect();
     Reply::private(CreateEmbed::new().title(title).description(text))
+}
+
+/// What a manager is to be told, in lines of its own.
+pub(in crate::bytes) fn told(failures: &[Failure]) -> String {
+    let mut text = String::new();
+    if !failures.is_empty() {
+        text.push_str("\n\nWhat didn't work since I was last asked:");
+        for failure in failures {
+            write!(text, "\n- {}", failure.text).expect("infallible");
+        }
+    }
+    text
 }

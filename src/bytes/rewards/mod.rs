@@ -136,6 +136,8 @@ pub async fn add(db: &Database, act: &Act, role: RoleId, received: i64) -> Resul
                 let (rewards, now) = store::lock_rewards(&mut tx, act.guild).await?;
                 let before = rewards.get(&role).copied();
                 if before.is_none() && rewards.len() >= rules::MOST {
+                    act::end(&mut tx, act, PART, &json!({ "refused": true })).await?;
+                    tx.commit().await?;
                     return Ok(Err(Refusal::TooMany));
                 }
                 store::set_reward(&mut tx, act.guild, role, received).await?;
@@ -156,6 +158,9 @@ pub async fn add(db: &Database, act: &Act, role: RoleId, received: i64) -> Resul
                 act::end(&mut tx, act, PART, &outcome).await?;
                 outcome
             };
+            if outcome["refused"] == true {
+                return Ok(Err(Refusal::TooMany));
+            }
             let failures = outbox::tell_failures(&mut tx, act).await?;
             let currency = accounts::find_settings(&mut tx, act.guild).await?.currency;
             tx.commit().await?;
@@ -196,6 +201,8 @@ pub async fn remove(db: &Database, act: &Act, role: RoleId) -> Result<Removed> {
             } else {
                 let (rewards, _) = store::lock_rewards(&mut tx, act.guild).await?;
                 let Some(received) = rewards.get(&role) else {
+                    act::end(&mut tx, act, PART, &json!({ "refused": true })).await?;
+                    tx.commit().await?;
                     return Ok(Err(Refusal::NotAReward));
                 };
                 store::delete_reward(&mut tx, act.guild, role).await?;
@@ -203,6 +210,9 @@ pub async fn remove(db: &Database, act: &Act, role: RoleId) -> Result<Removed> {
                 act::end(&mut tx, act, PART, &outcome).await?;
                 outcome
             };
+            if outcome["refused"] == true {
+                return Ok(Err(Refusal::NotAReward));
+            }
             let failures = outbox::tell_failures(&mut tx, act).await?;
             let currency = accounts::find_settings(&mut tx, act.guild).await?.currency;
             tx.commit().await?;
@@ -215,6 +225,21 @@ pub async fn remove(db: &Database, act: &Act, role: RoleId) -> Result<Removed> {
 
 fn refused(refusal: Refusal) -> Error {
     super::Refusal::from(refusal).into()
+}
+
+/// What a manager is to be told, once.
+///
+/// # Errors
+///
+/// As [`Database::settle`].
+pub async fn tell_failures(db: &Database, act: &Act) -> Result<Vec<Failure>> {
+    db.settle(|mut connection| async move {
+        let mut tx = connection.begin().await?;
+        let failures = outbox::tell_failures(&mut tx, act).await?;
+        tx.commit().await?;
+        Ok(failures)
+    })
+    .await
 }
 
 /// The guild's rewards: role -> least `total_received`.
@@ -330,7 +355,8 @@ async fn promise_differences(
         store::lock_all_present(tx, guild, &members).await?;
         accounts::tell_changed(tx, guild, &members).await?;
         let rows = rows.iter().map(|&(member, role)| role_row(member, role));
-        outbox::put_missing(tx, guild, ROLE, rows).await?;
+        // Rows of its own: one that waits may be read before this commits.
+        outbox::put(tx, guild, ROLE, rows).await?;
     }
     Ok((give, take))
 }

@@ -111,7 +111,7 @@ async fn hot_queries(pool: &PgPool, before: &'static str) -> Vec<(&'static str, 
         store::queue_unranked(tx, &changed).await?;
         store::rank(tx, &GUILD.to_string(), Some(noon(2).date_naive()), 100).await
     });
-    query!("ended streaks", tx, store::queue_ended_streaks(tx));
+    query!("ended streaks", tx, store::queue_ended_streaks(tx, None));
     found
 }
 
