@@ -105,8 +105,7 @@ pub(crate) fn role(role: &Role) -> Value {
 }
 
 pub(crate) fn channel(world: &World, channel: &Channel) -> Value {
-    let last = world.messages.in_channel(channel.id).rfind(|message| message.only_for.is_none());
-    let last = id(last.map(|message| message.id));
+    let last = id(world.messages.last_public(channel.id).map(|message| message.id));
     if let Some(recipient) = channel.recipient {
         return json!({
             "id": id(channel.id),

@@ -262,6 +262,8 @@ pub(crate) struct Messages {
     all: Vec<Message>,
     index: HashMap<Id, usize>,
     by_channel: HashMap<Id, Vec<usize>>,
+    /// Those of a channel that everybody there sees.
+    public: HashMap<Id, Vec<usize>>,
     /// What happened, in order: for those who read only news.
     pub(crate) log: Vec<(Happened, Id)>,
 }
@@ -288,6 +290,12 @@ impl Messages {
         places.iter().map(|at| &self.all[*at]).filter(|message| !message.deleted)
     }
 
+    /// The newest message of a channel that everybody there sees.
+    pub(crate) fn last_public(&self, channel: Id) -> Option<&Message> {
+        let places = self.public.get(&channel)?;
+        places.iter().rev().map(|at| &self.all[*at]).find(|message| !message.deleted)
+    }
+
     pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = &Message> {
         self.all.iter().filter(|message| !message.deleted)
     }
@@ -296,6 +304,9 @@ impl Messages {
         let (at, id) = (self.all.len(), message.id);
         self.index.insert(id, at);
         self.by_channel.entry(message.channel).or_default().push(at);
+        if message.only_for.is_none() {
+            self.public.entry(message.channel).or_default().push(at);
+        }
         self.all.push(message);
         self.log.push((Happened::Posted, id));
     }
