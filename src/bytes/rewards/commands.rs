@@ -263,8 +263,8 @@ fn repair_reply(none: bool, repair: &Repair, seen: bool, stuck: &[Refusal]) -> R
         write!(
             text,
             "I can't see who has which role (the bot's host has Discord's Server Members Intent \
-             switched off, or Discord didn't answer), so I'll check each of the {} that members \
-             have earned. Nobody loses a role by this.",
+             switched off, or Discord didn't answer), so I'll check {} that members have \
+             earned. Nobody loses a role by this.",
             counted(repair.give, "role")
         )
         .expect("infallible");
