@@ -90,9 +90,9 @@ impl Clearing {
         // The low bits of a snowflake are nearly always 0.
         let lane = usize::try_from((transfer.receiver.id.get() >> 22) % LANES).unwrap_or(0);
         let order = Order { transfer, answer };
-        let Some(Ok(())) = self.lanes.get(lane).map(|lane| lane.try_send(order)) else {
+        if self.lanes.get(lane).is_none_or(|lane| lane.try_send(order).is_err()) {
             return Quick::NotMade;
-        };
+        }
         match answered.await {
             Ok(Some(sent)) => Quick::Made(sent),
             Ok(None) => Quick::NotMade,

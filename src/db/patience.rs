@@ -186,6 +186,7 @@ impl Drop for Held {
 }
 
 /// Whether an error may stand behind a transaction that was committed all the same.
+#[must_use]
 pub fn is_in_doubt(error: &sqlx::Error) -> bool {
     matches!(fate(error), Fate::Lost | Fate::Unreadable)
 }
