@@ -5,7 +5,7 @@
 //! programs.
 //!
 //! So many are in flight at once: `pgbench` has a connection for each, the bot its usual pool, of
-//! which its clearing holds up to two. The ranking is kept up as in a running bot.
+//! which its clearing holds one. The ranking is kept up as in a running bot.
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
 use std::process::Command;

@@ -1,12 +1,9 @@
 //! Transfers that are asked for at the same time, made in one transaction.
 //!
-//! A lane holds one connection while there is work, takes all orders that wait, and makes those
+//! A task holds one connection while there is work, takes all orders that wait, and makes those
 //! about which there is nothing to decide: both accounts are there, nobody else holds them, the
 //! answer is yes. Every other order is given back, also when the batch fails, and its asker goes
 //! the careful way, which decides anew and finds what the batch may have made after all.
-//!
-//! While one lane's batch is being written to disk, the other's is decided. Who receives tells the
-//! lane, so that the lanes don't meet over the member whom everybody pays.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +19,6 @@ use super::{Sent, store};
 use crate::act::{Act, Person};
 use crate::db::{Database, Held, is_in_doubt};
 
-/// How many lanes there are; each holds a connection while it has work.
-const LANES: u64 = 2;
 /// The most orders of one transaction.
 const BATCH: usize = 64;
 /// The most orders that wait; beyond them an asker goes the careful way at once.
@@ -63,10 +58,10 @@ pub(super) enum Quick {
     Unknown,
 }
 
-/// Where orders go. The tasks behind it end with the last clone.
+/// Where orders go. The task behind it ends with the last clone.
 #[derive(Debug, Clone)]
 pub(super) struct Clearing {
-    lanes: Arc<[mpsc::Sender<Order>]>,
+    orders: mpsc::Sender<Order>,
     moved: Moved,
 }
 
@@ -75,22 +70,16 @@ type Moved = Arc<Mutex<HashSet<(GuildId, UserId)>>>;
 
 impl Clearing {
     pub(super) fn new(db: &Database) -> Self {
+        let (sender, orders) = mpsc::channel(WAITING);
         let moved = Moved::default();
-        let lanes = (0..LANES).map(|_| {
-            let (sender, orders) = mpsc::channel(WAITING);
-            tokio::spawn(work(db.clone(), orders, Arc::clone(&moved)));
-            sender
-        });
-        Self { lanes: lanes.collect(), moved }
+        tokio::spawn(work(db.clone(), orders, Arc::clone(&moved)));
+        Self { orders: sender, moved }
     }
 
     /// Makes a transfer, if there is nothing to decide.
     pub(super) async fn make(&self, transfer: Transfer) -> Quick {
         let (answer, answered) = oneshot::channel();
-        // The low bits of a snowflake are nearly always 0.
-        let lane = usize::try_from((transfer.receiver.id.get() >> 22) % LANES).unwrap_or(0);
-        let order = Order { transfer, answer };
-        if self.lanes.get(lane).is_none_or(|lane| lane.try_send(order).is_err()) {
+        if self.orders.try_send(Order { transfer, answer }).is_err() {
             return Quick::NotMade;
         }
         match answered.await {
