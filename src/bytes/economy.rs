@@ -41,12 +41,12 @@ async fn streak(_: Context<'_>) -> Result<()> {
 }
 
 /// The act of a manager: Discord's own check is a default that a guild's admin can override.
-fn managers_act(ctx: Context<'_>) -> Result<Act> {
+pub(super) fn managers_act(ctx: Context<'_>) -> Result<Act> {
     let act = act(ctx)?;
     if manages(ctx) { Ok(act) } else { Err(Refusal::NotAManager.into()) }
 }
 
-fn manages(ctx: Context<'_>) -> bool {
+pub(super) fn manages(ctx: Context<'_>) -> bool {
     let permissions = ctx.interaction.member.as_ref().and_then(|member| member.permissions);
     permissions.is_some_and(Permissions::manage_guild)
 }

@@ -16,10 +16,11 @@ use tokio::time::timeout;
 use super::rules::{Refusal, Role, check_reward_role};
 use super::{Added, Holders, Repair};
 use crate::Result;
+use crate::bytes::economy::{managers_act, manages};
 use crate::discord::reply::Reply;
 use crate::discord::rest::{Rest, RestError};
 use crate::discord::text::{counted, grouped};
-use crate::discord::{Context, act, answer};
+use crate::discord::{Context, answer};
 use crate::outbox::Failure;
 
 /// Members of one request: Discord's limit.
@@ -47,8 +48,7 @@ async fn add(
     received: i64,
 ) -> Result<()> {
     answer(ctx, async {
-        let act = act(ctx)?;
-        check_manager(ctx)?;
+        let act = managers_act(ctx)?;
         let guild = Seen::of(ctx, act.guild).ok_or_else(|| refused(Refusal::NotSeenYet))?;
         check_reward_role(&seen_role(&role), &guild.bot).map_err(refused)?;
         let added = super::add(&ctx.data().db, &act, role.id, received).await?;
@@ -68,8 +68,7 @@ async fn remove(
     role: String,
 ) -> Result<()> {
     answer(ctx, async {
-        let act = act(ctx)?;
-        check_manager(ctx)?;
+        let act = managers_act(ctx)?;
         let role = role.parse::<NonZeroU64>().map_err(|_| refused(Refusal::NotAReward))?;
         let role = RoleId::from(role);
         let removed = super::remove(&ctx.data().db, &act, role).await?;
@@ -87,8 +86,7 @@ async fn remove(
 #[poise::command(slash_command, guild_only)]
 pub(in crate::bytes) async fn repair(ctx: Context<'_>) -> Result<()> {
     answer(ctx, async {
-        let act = act(ctx)?;
-        check_manager(ctx)?;
+        let act = managers_act(ctx)?;
         let app = ctx.data();
         let rewards = super::list(&app.db, act.guild).await?;
         let guild = Seen::of(ctx, act.guild).ok_or_else(|| refused(Refusal::NotSeenYet))?;
@@ -119,7 +117,7 @@ async fn rewards(ctx: Context<'_>, partial: &str) -> CreateAutocompleteResponse 
 }
 
 async fn choices(ctx: Context<'_>, partial: &str) -> Vec<AutocompleteChoice> {
-    let Some(guild) = ctx.interaction.guild_id.filter(|_| check_manager(ctx).is_ok()) else {
+    let Some(guild) = ctx.interaction.guild_id.filter(|_| manages(ctx)) else {
         return Vec::new();
     };
     let listed = timeout(CHOICES, Box::pin(super::list(&ctx.data().db, guild))).await;
@@ -147,13 +145,6 @@ async fn choices(ctx: Context<'_>, partial: &str) -> Vec<AutocompleteChoice> {
 
 fn refused(refusal: Refusal) -> crate::Error {
     super::refused(refusal)
-}
-
-/// The permission of the command's default, checked here too: a guild can open the command.
-fn check_manager(ctx: Context<'_>) -> Result<()> {
-    let permissions = ctx.interaction.member.as_ref().and_then(|member| member.permissions);
-    let manages = permissions.is_some_and(|has| has.manage_guild() || has.administrator());
-    if manages { Ok(()) } else { Err(refused(Refusal::NotAManager)) }
 }
 
 /// A guild's roles and the bot's own.

@@ -98,9 +98,6 @@ pub enum Refusal {
     /// Discord hasn't told what the guild is like.
     #[error("Discord hasn't shown me this server's roles yet. Try again in a minute.")]
     NotSeenYet,
-    /// Somebody without Manage Server asked.
-    #[error("Only members with the Manage Server permission can do this.")]
-    NotAManager,
 }
 
 /// Decides whether a role can be a reward: `bot` are the bot's own roles, @everyone among them.
@@ -206,7 +203,6 @@ mod tests {
             Err(Refusal::TooMany),
             Err(Refusal::NotAReward),
             Err(Refusal::NotSeenYet),
-            Err(Refusal::NotAManager),
         ];
         let words: Vec<String> =
             refusals.into_iter().map(|refused| refused.expect_err("refused").to_string()).collect();
